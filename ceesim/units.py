@@ -1,0 +1,104 @@
+"""Quantities with units ("64 KiB", "500 MHz", "3.2 GB/s", "60 ns") as exact ints, and the only way between cycles and seconds.
+
+Base units: bytes, hertz, bytes per second, picoseconds, nanometres, millivolts, kelvin. Decimal prefixes are powers of
+1000, binary ones (KiB, MiB) powers of 1024. Parsing is exact (`fractions`): nothing is rounded behind the user's back.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Final
+
+from ceesim.errors import UnitError
+
+PICOSECONDS_PER_SECOND: Final = 10**12
+
+_DECIMAL: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+_UNITS: Final[dict[str, dict[str, Fraction]]] = {
+    "size": {f"{prefix}B": Fraction(factor) for prefix, factor in (_DECIMAL | _BINARY).items()},
+    "frequency": {f"{prefix}Hz": Fraction(factor) for prefix, factor in _DECIMAL.items()},
+    "bandwidth": {f"{prefix}B/s": Fraction(factor) for prefix, factor in (_DECIMAL | _BINARY).items()}
+    | {f"{prefix}b/s": Fraction(factor, 8) for prefix, factor in (_DECIMAL | _BINARY).items()},
+    "time": {
+        "ps": Fraction(1),
+        "ns": Fraction(10**3),
+        "us": Fraction(10**6),
+        "µs": Fraction(10**6),
+        "ms": Fraction(10**9),
+        "s": Fraction(10**12),
+    },
+    "length": {"nm": Fraction(1), "um": Fraction(10**3), "µm": Fraction(10**3)},
+    "voltage": {"mV": Fraction(1), "V": Fraction(10**3)},
+    "temperature": {"K": Fraction(1)},
+}
+_EXAMPLES: Final = {
+    "size": "64 KiB",
+    "frequency": "500 MHz",
+    "bandwidth": "3.2 GB/s",
+    "time": "60 ns",
+    "length": "22 nm",
+    "voltage": "0.6 V",
+    "temperature": "300 K",
+}
+_QUANTITY: Final = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)\s*([A-Za-zµ/]*)\s*", re.ASCII)
+
+
+def parse(value: object, kind: str) -> int:
+    """`value` in the base unit of `kind` (one of size, frequency, bandwidth, time, length, voltage, temperature).
+
+    A bare int is already in the base unit; a string is a number and a unit.
+
+    Raises:
+        UnitError: if the unit is unknown or of another kind, or if the quantity is not a whole number of base units.
+    """
+    example = _EXAMPLES[kind]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise UnitError(f"not a {kind}", got=repr(value), fix=f"write a number with a unit, like {example}")
+    match = _QUANTITY.fullmatch(value if isinstance(value, str) else repr(value))
+    if match is None or len(str(value)) > 40:
+        raise UnitError(f"not a {kind}", got=repr(value), fix=f"write a number with a unit, like {example}")
+    number, unit = Fraction(match[1].replace("_", "")), match[2]
+    units = _UNITS[kind]
+    if unit and unit not in units:
+        other = next((name for name, known in _UNITS.items() if unit in known), None)
+        what = f"a {other} where a {kind} is expected" if other else f"unknown unit {unit!r}"
+        raise UnitError(what, got=repr(value), expected=f"one of {', '.join(units)}", fix=f"write it like {example}")
+    exact = number * (units[unit] if unit else 1)
+    if exact.denominator != 1:
+        base = next(name for name, factor in units.items() if factor == 1)
+        raise UnitError(f"not a whole number of {base}", got=repr(value), fix=f"write it like {example}")
+    return int(exact)
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """The smallest int that is at least numerator / denominator (denominator > 0)."""
+    return -(-numerator // denominator)
+
+
+def picoseconds_to_cycles(picoseconds: int, clock_hz: int) -> int:
+    """Cycles that cover the time, rounded up."""
+    return ceil_div(picoseconds * clock_hz, PICOSECONDS_PER_SECOND)
+
+
+def cycles_to_seconds(cycles: float, clock_hz: int) -> float:
+    """Seconds that `cycles` take."""
+    return cycles / clock_hz
+
+
+def format_bytes(num_bytes: float) -> str:
+    """A size for people: 131072 → '128 KiB'."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.4g} {unit}"
+    return f"{num_bytes:.4g} B"
+
+
+def format_seconds(seconds: float) -> str:
+    """A time for people: 0.00123 → '1.23 ms'."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
+        if seconds >= factor:
+            return f"{seconds / factor:.4g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
