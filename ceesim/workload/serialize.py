@@ -1,0 +1,119 @@
+"""A Workload as JSON and back: what a trace carries, so that it needs nothing but itself and a hardware."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ceesim.errors import WorkloadError
+from ceesim.workload.network import Exit, Workload
+from ceesim.workload.ops import Function, Op, OpKind, Pair, Shape, Window
+
+SCHEMA: Final = "ceesim.workload/1"
+LARGEST_NUM_OPS: Final = 100_000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _WindowRecord(_Strict):
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+
+class _OpRecord(_Strict):
+    name: str
+    kind: OpKind
+    inputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    window: _WindowRecord | None = None
+    groups: int = 1
+    bias: bool = False
+    function: Function | None = None
+    axis: int | None = None
+
+
+class _ExitRecord(_Strict):
+    tap: str
+    head: tuple[str, ...]
+
+
+class _WorkloadRecord(_Strict):
+    schema_: str
+    name: str
+    num_classes: int
+    input_shape: Shape
+    ops: tuple[_OpRecord, ...]
+    exits: tuple[_ExitRecord, ...]
+    output: str
+    width: float = 1.0
+
+
+def to_json(workload: Workload) -> dict[str, Any]:
+    """A JSON-ready dict; fields at their default are left out."""
+    ops = []
+    for op in workload.ops:
+        record = {key: value for key, value in asdict(op).items() if value not in (None, False) and (key, value) != ("groups", 1)}
+        ops.append(record)
+    return {
+        "schema": SCHEMA,
+        "name": workload.name,
+        "width": workload.width,
+        "num_classes": workload.num_classes,
+        "input_shape": list(workload.input_shape),
+        "output": workload.output,
+        "exits": [asdict(exit_) for exit_ in workload.exits],
+        "ops": ops,
+    }
+
+
+def from_json(record: object) -> Workload:
+    """The Workload that `to_json` wrote.
+
+    Raises:
+        WorkloadError: if the record is of another schema or does not describe a network.
+    """
+    if not isinstance(record, dict):
+        raise WorkloadError("a network is a JSON object", got=type(record).__name__)
+    if record.get("schema") != SCHEMA:
+        raise WorkloadError("unknown network schema", got=repr(record.get("schema")), expected=SCHEMA)
+    try:
+        parsed = _WorkloadRecord.model_validate({"schema_": SCHEMA, **{k: v for k, v in record.items() if k != "schema"}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise WorkloadError(f"malformed network: {first['msg']}", where=place, got=repr(first.get("input"))[:80]) from None
+    if len(parsed.ops) > LARGEST_NUM_OPS:
+        raise WorkloadError("too many ops", got=len(parsed.ops), expected=f"at most {LARGEST_NUM_OPS}")
+    if not 0 < parsed.width < 1e6 or not 0 < parsed.num_classes < 2**24:
+        raise WorkloadError("width or number of classes out of range", got=f"{parsed.width}, {parsed.num_classes}")
+    ops = tuple(
+        Op(
+            name=op.name,
+            kind=op.kind,
+            inputs=op.inputs,
+            input_shapes=op.input_shapes,
+            output_shape=op.output_shape,
+            window=Window(**op.window.model_dump()) if op.window else None,
+            groups=op.groups,
+            bias=op.bias,
+            function=op.function,
+            axis=op.axis,
+        )
+        for op in parsed.ops
+    )
+    return Workload(
+        name=parsed.name,
+        num_classes=parsed.num_classes,
+        input_shape=parsed.input_shape,
+        ops=ops,
+        exits=tuple(Exit(exit_.tap, exit_.head) for exit_ in parsed.exits),
+        output=parsed.output,
+        width=parsed.width,
+    )
