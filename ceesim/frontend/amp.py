@@ -1,0 +1,38 @@
+"""Mixed precision where the device gains from it: a decision by capability, made once and stored with the run.
+
+On a CPU, bfloat16 autocast is 3 to 4.5 times faster where the matrix unit has it (AMX) and about ten times slower
+where it is emulated (AVX2); so `auto` asks for the unit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from ceesim.errors import OptionError
+
+AMP_CHOICES: Final = ("auto", "on", "off")
+
+
+def amp_dtype(choice: str, device: torch.device) -> str:
+    """The autocast dtype for `device`: "bfloat16", "float16" or "off".
+
+    Args:
+        choice: "auto" (where it is fast), "on" (even where it is not) or "off".
+    """
+    if choice not in AMP_CHOICES:
+        raise OptionError("unknown AMP choice", got=choice, expected=f"one of {', '.join(AMP_CHOICES)}")
+    if choice == "off":
+        return "off"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if choice == "on" or (device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)):
+        return "bfloat16"
+    return "off"
+
+
+def autocast(amp: str, device: torch.device) -> torch.autocast:
+    """The context in which forward passes run."""
+    dtype = torch.float16 if amp == "float16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=amp != "off")

@@ -1,0 +1,74 @@
+"""Decoded images kept between runs, outside any repository: decoding an archive once, not at every start.
+
+A cache entry is an uncompressed npz named by what was decoded (path, size and time of change), so that changed data
+is decoded anew. It lies in `$CEESIM_CACHE`, or `ceesim` under `$XDG_CACHE_HOME` or `~/.cache`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ceesim.frontend.data.images import ImageData, ImagePart
+
+_VERSION: Final = "1"
+
+
+def cache_dir() -> Path:
+    """Where decoded data sets are kept."""
+    chosen = os.environ.get("CEESIM_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ceesim"
+
+
+def cached(path: Path, name: str, read: Callable[[Path, str], ImageData]) -> ImageData:
+    """`read(path, name)`, or what it returned when the same files were decoded before."""
+    entry = cache_dir() / f"images-{_fingerprint(path)}.npz"
+    try:
+        with np.load(entry, allow_pickle=False) as stored:
+            train, test = (ImagePart(stored[f"{part}_images"], stored[f"{part}_labels"]) for part in ("train", "test"))
+            return ImageData(name, tuple(str(label) for label in stored["classes"]), train, test)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        pass  # absent or damaged: decode again
+    data = read(path, name)
+    try:
+        _write(entry, data)
+    except OSError:
+        pass  # an unwritable cache costs time, never a result
+    return data
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.sha256(_VERSION.encode())
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write(entry: Path, data: ImageData) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=entry.parent, suffix=".tmp", delete=False) as file:
+        try:
+            np.savez(
+                file,
+                classes=np.array(data.classes),
+                train_images=data.train.images,
+                train_labels=data.train.labels,
+                test_images=data.test.images,
+                test_labels=data.test.labels,
+            )
+            file.close()
+            os.replace(file.name, entry)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -1,0 +1,73 @@
+"""An image classification data set in memory, and the split of its training part into training and validation.
+
+Validation is a seeded hold-out of the training set and is never augmented; the test part is never trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.errors import DataError
+
+SPLITS: Final = ("train", "val", "test")
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """Images uint8 [inputs, 3, height, width] and labels int64 [inputs]."""
+
+    images: Images
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[1] != 3 or len(self.images) != len(self.labels):
+            raise DataError(
+                "images and labels do not fit together",
+                got=f"images {self.images.shape}, labels {self.labels.shape}",
+                expected="[inputs, 3, height, width] and [inputs]",
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> ImagePart:
+        """The images and labels at `indices`."""
+        return ImagePart(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """A data set: its name as results show it, the class names in label order, and the two parts it came in."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImagePart
+    test: ImagePart
+
+    def split(self, num_val: int, seed: int) -> Mapping[str, ImagePart]:
+        """The parts `train`, `val` and `test`; `val` is the first `num_val` of a seeded permutation of the training set.
+
+        Raises:
+            DataError: if `num_val` does not leave a training image.
+        """
+        if not 0 < num_val < len(self.train):
+            raise DataError(
+                "validation hold-out does not fit the training set",
+                where=self.name,
+                got=num_val,
+                expected=f"1 to {len(self.train) - 1}",
+            )
+        order = np.random.default_rng(seed).permutation(len(self.train))
+        return {
+            "train": self.train.take(np.sort(order[num_val:])),
+            "val": self.train.take(np.sort(order[:num_val])),
+            "test": self.test,
+        }

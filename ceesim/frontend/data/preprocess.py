@@ -1,0 +1,63 @@
+"""From uint8 images to the tensor a network reads: optional crop and flip, resize, normalise; written out in the trace.
+
+Augmentation is drawn from the caller's generator on whole batches, so that an epoch is reproducible by its seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ceesim.frontend.data.images import Images
+
+_CROP_PADDING = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """(image / 255 − mean) / std per channel, after a bilinear resize to `image_size` where the image is another size."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+
+    @classmethod
+    def of(cls, images: Images, image_size: int) -> Preprocessing:
+        """Mean and standard deviation of the training images, to four digits."""
+        counts = np.stack([np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(3)])
+        levels = np.arange(256) / 255
+        mean = counts @ levels / counts.sum(axis=1)
+        std = np.sqrt(counts @ levels**2 / counts.sum(axis=1) - mean**2)
+        return cls(_rounded(mean), _rounded(std), image_size)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [batch, 3, height, width] to float32 [batch, 3, image_size, image_size], channels last in memory."""
+        floats = images.to(torch.float32).div_(255)
+        if floats.shape[-1] != self.image_size or floats.shape[-2] != self.image_size:
+            floats = functional.interpolate(floats, size=self.image_size, mode="bilinear", antialias=True)
+        mean = torch.tensor(self.mean, device=floats.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=floats.device).view(3, 1, 1)
+        return floats.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+def _rounded(values: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (round(float(value), 4) for value in values)
+    return red, green, blue
+
+
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image of uint8 [batch, 3, height, width] shifted by up to 4 pixels (black comes in) and mirrored or not."""
+    batch, channels, height, width = images.shape
+    shifts = torch.randint(0, 2 * _CROP_PADDING + 1, (2, batch), generator=generator).to(images.device)
+    mirrored = torch.randint(0, 2, (batch,), generator=generator, dtype=torch.bool).to(images.device)
+    padded = functional.pad(images, (_CROP_PADDING,) * 4)
+    rows = shifts[0][:, None] + torch.arange(height, device=images.device)
+    steps = torch.arange(width, device=images.device)
+    columns = shifts[1][:, None] + torch.where(mirrored[:, None], steps.flip(0), steps)
+    index = torch.arange(batch, device=images.device)[:, None, None]
+    # advanced indices around a slice put the channels last: [batch, height, width, channels]
+    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

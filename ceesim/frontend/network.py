@@ -1,0 +1,177 @@
+"""A network whose forward returns the logits of every exit, and the final ones last: gating is policy, not graph.
+
+`ExitNetwork` wraps any module and taps named submodules of it. A forward hook, alive only during the call, hands each
+tapped output to its head at once, so a later in-place op cannot spoil it, and `torch.export` sees one straight graph in
+which every head follows its tap. A head is an adaptive average pool to E×E, a flatten and one Linear with bias; tokens
+(ViT) are averaged to one vector. Exclusion and confidence exits are the same object; only their training differs.
+
+Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ceesim.errors import WorkloadError
+
+
+class ExitHead(nn.Module):
+    """Logits from a tapped feature map.
+
+    Args:
+        in_channels: channels of the map [batch, channels, height, width], or features of tokens [batch, tokens, features].
+        num_classes: rows of the Linear.
+        pool: E; the map is averaged to E×E before the Linear (tokens: one average, E = 1).
+        tokens: whether the tapped output is a sequence of tokens.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, pool: int = 1, tokens: bool = False) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.pool = nn.AdaptiveAvgPool2d(pool)
+        self.linear = nn.Linear(in_channels * pool * pool, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = features.mean(dim=1) if self.tokens else self.pool(features).flatten(1)
+        logits: Tensor = self.linear(pooled)
+        return logits
+
+
+class ExitNetwork(nn.Module):
+    """An early-exit network made of a user's module.
+
+    Args:
+        backbone: a module from images [batch, *input_shape] to final logits [batch, num_classes].
+        taps: names of submodules of `backbone`, in the order in which they run; each gets a head.
+        num_classes: rows of every head.
+        input_shape: shape of one input, for the dry pass that finds each head's width.
+        pool: E of the heads.
+
+    Raises:
+        WorkloadError: if a tap does not exist, runs not exactly once or out of order, or has no shape that a head can
+            read; if the backbone does not return [batch, num_classes].
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        taps: Sequence[str],
+        num_classes: int,
+        *,
+        input_shape: tuple[int, ...] = (3, 32, 32),
+        pool: int = 1,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.taps = tuple(taps)
+        self.num_classes = num_classes
+        self.input_shape = tuple(input_shape)
+        _check_names(backbone, self.taps)
+        shapes = _tapped_shapes(backbone, self.taps, num_classes, self.input_shape)
+        self.heads = nn.ModuleList(
+            ExitHead(shape[1], num_classes, pool=pool)
+            if len(shape) == 4
+            else ExitHead(shape[-1], num_classes, tokens=True)
+            for shape in shapes
+        )
+
+    @property
+    def num_exits(self) -> int:
+        """Early exits; the final classifier is not counted."""
+        return len(self.taps)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits [batch, num_classes] of each exit in order, the final logits last."""
+        logits: list[Tensor] = []
+
+        def tap(head: nn.Module, module: nn.Module, inputs: object, output: Tensor) -> None:
+            logits.append(head(output))
+
+        handles = [
+            self.backbone.get_submodule(name).register_forward_hook(partial(tap, head))
+            for name, head in zip(self.taps, self.heads, strict=True)
+        ]
+        try:
+            final = self.backbone(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return (*logits, final)
+
+
+def _check_names(backbone: nn.Module, taps: Sequence[str]) -> None:
+    available = [name for name, _ in backbone.named_modules() if name]
+    unknown = [name for name in taps if name not in available]
+    if unknown:
+        raise WorkloadError(
+            "no such submodule to tap",
+            where=type(backbone).__name__,
+            got=", ".join(unknown),
+            expected=f"names among {', '.join(available)}",
+            fix="take the names from backbone.named_modules()",
+        )
+    if len(set(taps)) != len(taps):
+        raise WorkloadError(
+            "a submodule is tapped twice",
+            where=type(backbone).__name__,
+            got=", ".join(taps),
+            expected="each name once",
+            fix="name every tap once: one head sits at each",
+        )
+
+
+def _tapped_shapes(
+    backbone: nn.Module, taps: Sequence[str], num_classes: int, input_shape: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Shapes of the tapped outputs of one dry pass (evaluation mode, batch 1)."""
+    ran: list[str] = []
+    outputs: dict[str, object] = {}
+
+    def record(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        ran.append(name)
+        outputs[name] = output
+
+    handles = [backbone.get_submodule(name).register_forward_hook(partial(record, name)) for name in taps]
+    was_training = {module: module.training for module in backbone.modules()}
+    parameter = next(backbone.parameters(), torch.empty(0))
+    try:
+        backbone.eval()
+        with torch.no_grad():
+            final = backbone(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in was_training.items():
+            module.training = mode
+    where = type(backbone).__name__
+    if ran != list(taps):
+        raise WorkloadError(
+            "taps must each run exactly once, in the listed order",
+            where=where,
+            got=f"taps {', '.join(taps)} that ran as {', '.join(ran) or 'nothing'}",
+            fix="list them in the order they run; a module that runs several times needs a copy for the tap (nn.Identity)",
+        )
+    if not isinstance(final, Tensor) or tuple(final.shape) != (1, num_classes):
+        raise WorkloadError(
+            "the backbone's output is not one row of logits",
+            where=where,
+            got=str(tuple(final.shape)) if isinstance(final, Tensor) else type(final).__name__,
+            expected=f"(batch, {num_classes})",
+            fix="check num_classes; a module that already returns a tuple of logits needs no ExitNetwork",
+        )
+    shapes = []
+    for name in taps:
+        output = outputs[name]
+        if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
+            raise WorkloadError(
+                f"no head fits the output of {name}",
+                where=where,
+                got=str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__,
+                expected="a map [batch, channels, height, width] or tokens [batch, tokens, features]",
+            )
+        shapes.append(tuple(output.shape))
+    return shapes

@@ -1,0 +1,293 @@
+"""The training loop: seeded epochs, a checkpoint and a CSV row after each, exact resume, one or several processes.
+
+Killed at any moment and started again, a run ends with the weights of an uninterrupted one (same device, same number
+of threads): an epoch depends only on the checkpoint before it and on generators seeded by (seed, epoch, rank).
+Validation accuracy in the CSV is a monitor: float32, on every k-th validation image.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from ceesim import __version__
+from ceesim.errors import OptionError, TrainingError
+from ceesim.frontend.amp import autocast
+from ceesim.frontend.checkpoint import Checkpoint, TrainConfig
+from ceesim.frontend.data.images import ImagePart
+from ceesim.frontend.data.preprocess import crop_and_flip
+from ceesim.frontend.evaluate import accuracies, collect_logits
+from ceesim.frontend.network import ExitNetwork
+from ceesim.frontend.recipes import Recipe
+
+CHECKPOINT: Final = "checkpoint.pt"
+EPOCHS_CSV: Final = "epochs.csv"
+MONITORED: Final = 2000
+
+
+class Progress(Protocol):
+    """What a training run reports to: the terminal, a log, or nothing."""
+
+    def start(self, epochs: int, images_per_epoch: int, done: int) -> None:
+        """The run begins after `done` of its epochs."""
+
+    def advance(self, num_images: int) -> None:
+        """That many training images were seen."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """An epoch ended; `row` is its line of the CSV."""
+
+
+def train(
+    config: TrainConfig,
+    parts: Mapping[str, ImagePart],
+    out: Path,
+    *,
+    device: torch.device,
+    progress: Progress,
+    resume: bool = False,
+    initial: Mapping[str, torch.Tensor] | None = None,
+) -> Checkpoint:
+    """Train to `config.epochs` and return the last checkpoint, which is also in `out`.
+
+    Args:
+        parts: "train" and "val", as `ImageData.split` returns them.
+        out: directory of `checkpoint.pt` and `epochs.csv`; made if missing.
+        resume: go on from the checkpoint in `out`, if there is one.
+        initial: weights of the backbone to start from; names and shapes that do not fit are left as initialised.
+
+    Raises:
+        TrainingError: if `out` holds a checkpoint and `resume` is off, if it is of another run, or if the loss diverges.
+    """
+    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    rank = torch.distributed.get_rank() if world > 1 else 0
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CHECKPOINT
+    if path.exists() and not resume:
+        raise TrainingError(
+            "a checkpoint is already there", where=str(path), fix="add --resume to go on, or choose another --out"
+        )
+    network = config.build().to(device, memory_format=torch.channels_last)
+    if initial is not None:
+        fitting(network.backbone, initial)
+    optimizer = _optimizer(config.recipe, network)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "float16")
+    history: list[Mapping[str, float]] = []
+    if path.exists():
+        before = Checkpoint.load(path)
+        _check_same_run(before.config, config, path)
+        network.load_state_dict(dict(before.model))
+        optimizer.load_state_dict(dict(before.optimizer))
+        scaler.load_state_dict(dict(before.scaler))
+        history = list(before.history)
+    parallel: nn.Module = network
+    if world > 1:
+        parallel = nn.parallel.DistributedDataParallel(network, device_ids=[device.index] if device.index else None)
+    step = _Step(config, parallel, optimizer, scaler, device)
+    part = parts["train"]
+    monitor = _every_kth(parts["val"], MONITORED)
+    images_per_epoch = _steps_per_epoch(part, config.recipe, world) * (config.recipe.batch // world) * world
+    progress.start(config.epochs, images_per_epoch, len(history))
+    for epoch in range(len(history), config.epochs):
+        started = time.monotonic()
+        loss = _epoch(step, part, epoch, rank, world, progress)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss diverged in epoch {epoch + 1}", where=str(out), got=loss, fix="lower --learning-rate"
+            )
+        if rank == 0:
+            right = accuracies(collect_logits(network, monitor, config.preprocessing, device=device), monitor.labels)
+            row: dict[str, float] = {
+                "epoch": epoch + 1,
+                "seconds": round(time.monotonic() - started, 1),
+                "learning_rate": config.recipe.learning_rate_at((epoch + 1) / config.epochs),
+                "loss": loss,
+                "val_images": len(monitor),
+                "final_accuracy": right[-1],
+                **{f"exit{number}_accuracy": value for number, value in enumerate(right[:-1], start=1)},
+            }
+            history.append(row)
+            _write_csv(out / EPOCHS_CSV, history)
+            _snapshot(config, network, optimizer, scaler, history).save(path)
+            progress.epoch(row)
+        else:
+            history.append({})
+    return _snapshot(config, network, optimizer, scaler, history)
+
+
+class _Step:
+    """One optimiser step on a batch of uint8 images."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.network = network
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.device = device
+        self.loss = config.loss
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor, learning_rate: float) -> torch.Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with autocast(self.config.amp, self.device):
+            logits = self.network(self.config.preprocessing(images))
+        loss = self.loss(logits, labels)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach()
+
+
+def _epoch(step: _Step, part: ImagePart, epoch: int, rank: int, world: int, progress: Progress) -> float:
+    """Mean loss of one pass over a seeded permutation; an incomplete last batch is left out (batch norm)."""
+    config = step.config
+    recipe = config.recipe
+    order = torch.randperm(len(part), generator=_generator(config.seed, epoch, 0))
+    augmentation = _generator(config.seed, epoch, rank + 1)
+    torch.manual_seed(_seed(config.seed, epoch, rank + 1))  # dropout
+    step.network.train()
+    steps = _steps_per_epoch(part, recipe, world)
+    share = recipe.batch // world
+    images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+    total = torch.zeros((), device=step.device)
+    for number in range(steps):
+        first = (number * world + rank) * share
+        chosen = order[first : first + share]
+        batch = images[chosen].to(step.device)
+        if recipe.augment:
+            batch = crop_and_flip(batch, augmentation)
+        done = (epoch + (number + 1) / (steps + 1)) / config.epochs
+        total += step(batch, labels[chosen].to(step.device), recipe.learning_rate_at(done))
+        progress.advance(share * world)
+    if world > 1:
+        torch.distributed.all_reduce(total)
+    return float(total) / steps / world
+
+
+def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: torch.device, *, steps: int = 4) -> int:
+    """Epochs that fit into a wall-clock budget, from a few timed steps on a copy of the run; at least 1.
+
+    Raises:
+        OptionError: if the budget is not positive.
+    """
+    if minutes <= 0:
+        raise OptionError("the time budget is not positive", got=minutes, expected="minutes above 0")
+    network = config.build().to(device, memory_format=torch.channels_last).train()
+    step = _Step(config, network, _optimizer(config.recipe, network), torch.amp.GradScaler(enabled=False), device)
+    batch = config.recipe.batch
+    images = torch.from_numpy(part.images[:batch]).to(device)
+    labels = torch.from_numpy(part.labels[:batch]).to(device)
+    step(images, labels, 0.0)
+    float(step(images, labels, 0.0))
+    started = time.monotonic()
+    for _ in range(steps):
+        float(step(images, labels, 0.0))
+    per_step = (time.monotonic() - started) / steps
+    per_epoch = per_step * 1.15 * _steps_per_epoch(part, config.recipe, 1)  # monitor, checkpoint, augmentation
+    return max(1, int(minutes * 60 / per_epoch))
+
+
+def fitting(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """Load those of `weights` whose name and shape the backbone has; returns their names.
+
+    Raises:
+        TrainingError: if none fits.
+    """
+    own = backbone.state_dict()
+    chosen = {name: weight for name, weight in weights.items() if name in own and own[name].shape == weight.shape}
+    if not chosen:
+        raise TrainingError(
+            "no weight fits the network", got=f"{len(weights)} names such as {next(iter(weights), 'none')}"
+        )
+    backbone.load_state_dict(own | chosen)
+    return tuple(chosen)
+
+
+def _optimizer(recipe: Recipe, network: ExitNetwork) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def _snapshot(
+    config: TrainConfig,
+    network: ExitNetwork,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    history: Sequence[Mapping[str, float]],
+) -> Checkpoint:
+    versions = {"ceesim": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    return Checkpoint(
+        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), versions
+    )
+
+
+def _check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:
+    from dataclasses import fields
+
+    differing = [each.name for each in fields(now) if getattr(before, each.name) != getattr(now, each.name)]
+    if differing:
+        raise TrainingError(
+            "the checkpoint is of another run",
+            where=str(path),
+            got=", ".join(f"{name} {getattr(now, name)}" for name in differing),
+            expected=", ".join(f"{name} {getattr(before, name)}" for name in differing),
+            fix="resume with the options of the first start, or choose another --out",
+        )
+
+
+def _steps_per_epoch(part: ImagePart, recipe: Recipe, world: int) -> int:
+    share = recipe.batch // world
+    if share < 1 or len(part) < share * world:
+        raise OptionError(
+            "the batch does not fit", got=recipe.batch, expected=f"{world} to {len(part)} images over {world} processes"
+        )
+    return len(part) // (share * world)
+
+
+def _every_kth(part: ImagePart, at_most: int) -> ImagePart:
+    step = max(1, len(part) // at_most)
+    return part.take(np.arange(0, len(part), step)[:at_most])
+
+
+def _seed(seed: int, epoch: int, stream: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(seed: int, epoch: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(seed, epoch, stream))
+
+
+def _write_csv(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text.getvalue())
+    os.replace(temporary, path)
