@@ -1,4 +1,4 @@
-"""Quantities with units ("64 KiB", "500 MHz", "3.2 GB/s", "60 ns") as exact ints, and the only way between cycles and seconds.
+"""Quantities with units ("64 KiB", "500 MHz", "60 ns") as exact ints, and the only way between cycles and seconds.
 
 Base units: bytes, hertz, bytes per second, picoseconds, nanometres, millivolts, kelvin. Decimal prefixes are powers of
 1000, binary ones (KiB, MiB) powers of 1024. Parsing is exact (`fractions`): nothing is rounded behind the user's back.

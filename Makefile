@@ -1,0 +1,39 @@
+# Every target works from a clean clone with Python >= 3.11 and a package registry; nothing is installed outside .venv*.
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+EXTRAS = torch,onnx,dask,search,parquet,notebook,dev
+BIN = .venv/bin
+
+.PHONY: demo test test-slow lint clean
+
+# The main job on the shipped hardware and trace, with the plain package as a user would install it.
+demo: .venv-demo/installed
+	.venv-demo/bin/ceesim run --hw edge_npu.yaml --trace vgg_c10.npz --out demo
+	.venv-demo/bin/ceesim report demo --out report.html
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .venv-demo demo report.html
+
+# torch goes first and alone, so that the pinned CPU build is in place before anything could ask for another.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) torch
+	$(BIN)/python $(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	touch $@
+
+.venv-demo/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP_INSTALL) --editable .
+	touch $@

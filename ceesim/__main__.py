@@ -1,0 +1,5 @@
+"""``python -m ceesim`` is ``ceesim``."""
+
+from ceesim.cli import main
+
+main()
