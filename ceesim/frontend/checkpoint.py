@@ -6,11 +6,9 @@ checkpoint lies between epochs. Files are read with `weights_only=True`: a check
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,56 +16,13 @@ import torch
 from torch import Tensor
 
 from ceesim.errors import TrainingError
+from ceesim.frontend.atomic import replacing
+from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.preprocess import Preprocessing
-from ceesim.frontend.loss import ExitLoss
-from ceesim.frontend.models import build_network
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.recipes import Recipe
 
 FORMAT: Final = "ceesim.checkpoint/1"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """What a training run is, settled before its first step.
-
-    Attributes:
-        num_val: images held out of the training set for validation.
-        amp: dtype of autocast, "bfloat16", "float16" or "off"; part of the run, for it changes the weights.
-        alpha: as in `ExitLoss`; None is 4·(M−1).
-    """
-
-    network: str
-    width: float
-    num_classes: int
-    heads: str
-    dataset: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    recipe: Recipe
-    epochs: int
-    seed: int
-    num_val: int
-    amp: str
-    alpha: float | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def loss(self) -> ExitLoss:
-        """The loss of this run."""
-        return ExitLoss(
-            self.heads,
-            self.recipe.weights,
-            self.alpha,
-            self.recipe.alpha_mode,
-            self.recipe.reduction,
-            self.recipe.label_smoothing,
-        )
-
-    def build(self) -> ExitNetwork:
-        """The network, initialised from the run's seed."""
-        torch.manual_seed(self.seed)
-        return build_network(self.network, self.num_classes, width=self.width, **self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +58,8 @@ class Checkpoint:
             "history": [dict(row) for row in self.history],
             "versions": dict(self.versions),
         }
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                torch.save(payload, file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with replacing(path) as file:
+            torch.save(payload, file)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -120,15 +68,7 @@ class Checkpoint:
         Raises:
             TrainingError: if the file is missing, damaged, or of another format.
         """
-        try:
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise TrainingError(
-                "no checkpoint", where=str(path), fix="give the checkpoint.pt that `ceesim train` wrote"
-            ) from None
-        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise TrainingError(f"the checkpoint cannot be read: {reason}", where=str(path)) from None
+        payload = _read(path, fix="give the checkpoint.pt that `ceesim train` wrote")
         if not isinstance(payload, dict) or payload.get("format") != FORMAT:
             found = payload.get("format", "none") if isinstance(payload, dict) else type(payload).__name__
             raise TrainingError("not a checkpoint of this version", where=str(path), got=found, expected=FORMAT)
@@ -146,3 +86,25 @@ class Checkpoint:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"the checkpoint lacks a part: {error}", where=str(path)) from None
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Named weights from a `.pth` file (a state dict), to start a backbone from.
+
+    Raises:
+        TrainingError: if the file is missing, damaged, or holds no named tensors.
+    """
+    payload = _read(path, fix="give a state dict saved with torch.save")
+    if not isinstance(payload, Mapping) or not all(isinstance(weight, Tensor) for weight in payload.values()):
+        raise TrainingError("not a state dict", where=str(path), got=type(payload).__name__, expected="named tensors")
+    return payload
+
+
+def _read(path: Path, *, fix: str) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError("no such file", where=str(path), fix=fix) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"the file cannot be read: {reason}", where=str(path), fix=fix) from None

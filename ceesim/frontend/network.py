@@ -23,7 +23,7 @@ class ExitHead(nn.Module):
     """Logits from a tapped feature map.
 
     Args:
-        in_channels: channels of the map [batch, channels, height, width], or features of tokens [batch, tokens, features].
+        in_channels: of a map [batch, channels, height, width]; of tokens [batch, tokens, features], the features.
         num_classes: rows of the Linear.
         pool: E; the map is averaged to E×E before the Linear (tokens: one average, E = 1).
         tokens: whether the tapped output is a sequence of tokens.
@@ -36,6 +36,7 @@ class ExitHead(nn.Module):
         self.linear = nn.Linear(in_channels * pool * pool, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Logits [batch, num_classes]."""
         pooled = features.mean(dim=1) if self.tokens else self.pool(features).flatten(1)
         logits: Tensor = self.linear(pooled)
         return logits
@@ -88,7 +89,7 @@ class ExitNetwork(nn.Module):
         """Logits [batch, num_classes] of each exit in order, the final logits last."""
         logits: list[Tensor] = []
 
-        def tap(head: nn.Module, module: nn.Module, inputs: object, output: Tensor) -> None:
+        def tap(head: nn.Module, _module: nn.Module, _inputs: object, output: Tensor) -> None:
             logits.append(head(output))
 
         handles = [
@@ -131,7 +132,7 @@ def _tapped_shapes(
     ran: list[str] = []
     outputs: dict[str, object] = {}
 
-    def record(name: str, module: nn.Module, inputs: object, output: object) -> None:
+    def record(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
         ran.append(name)
         outputs[name] = output
 
@@ -153,7 +154,7 @@ def _tapped_shapes(
             "taps must each run exactly once, in the listed order",
             where=where,
             got=f"taps {', '.join(taps)} that ran as {', '.join(ran) or 'nothing'}",
-            fix="list them in the order they run; a module that runs several times needs a copy for the tap (nn.Identity)",
+            fix="list them in the order they run; where a module runs several times, tap an nn.Identity of its own",
         )
     if not isinstance(final, Tensor) or tuple(final.shape) != (1, num_classes):
         raise WorkloadError(

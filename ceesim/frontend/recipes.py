@@ -22,8 +22,8 @@ class Recipe:
 
     Attributes:
         learning_rate: its peak.
-        schedule: "constant"; "steps" (× gamma at 30, 60 and 80 % of the run); "cosine" (to 0); "onecycle" (linear up over
-            the first fifth, linear down to 0).
+        schedule: "constant"; "steps" (× gamma at 30, 60 and 80 % of the run); "cosine" (to 0); "onecycle" (linear
+            up over the first fifth, linear down to 0).
         weights, alpha_mode, reduction: of the exit heads' loss, see `ExitLoss`.
     """
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,8 +22,11 @@ from torch import nn
 
 from ceesim import __version__
 from ceesim.errors import OptionError, TrainingError
+from ceesim.frontend import distributed
 from ceesim.frontend.amp import autocast
-from ceesim.frontend.checkpoint import Checkpoint, TrainConfig
+from ceesim.frontend.atomic import replacing
+from ceesim.frontend.checkpoint import Checkpoint
+from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import crop_and_flip
 from ceesim.frontend.evaluate import accuracies, collect_logits
@@ -67,17 +70,16 @@ def train(
         initial: weights of the backbone to start from; names and shapes that do not fit are left as initialised.
 
     Raises:
-        TrainingError: if `out` holds a checkpoint and `resume` is off, if it is of another run, or if the loss diverges.
+        TrainingError: if `out` holds a checkpoint and `resume` is off, if it is another run's, or if the loss diverges.
     """
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    rank = torch.distributed.get_rank() if world > 1 else 0
+    world, rank = distributed.world_size(), distributed.rank()
     out.mkdir(parents=True, exist_ok=True)
     path = out / CHECKPOINT
     if path.exists() and not resume:
         raise TrainingError(
             "a checkpoint is already there", where=str(path), fix="add --resume to go on, or choose another --out"
         )
-    network = config.build().to(device, memory_format=torch.channels_last)
+    network = _placed(config, device)
     if initial is not None:
         fitting(network.backbone, initial)
     optimizer = _optimizer(config.recipe, network)
@@ -150,7 +152,7 @@ class _Step:
             logits = self.network(self.config.preprocessing(images))
         loss = self.loss(logits, labels)
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
@@ -190,7 +192,7 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     """
     if minutes <= 0:
         raise OptionError("the time budget is not positive", got=minutes, expected="minutes above 0")
-    network = config.build().to(device, memory_format=torch.channels_last).train()
+    network = _placed(config, device).train()
     step = _Step(config, network, _optimizer(config.recipe, network), torch.amp.GradScaler(enabled=False), device)
     batch = config.recipe.batch
     images = torch.from_numpy(part.images[:batch]).to(device)
@@ -221,6 +223,12 @@ def fitting(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[s
     return tuple(chosen)
 
 
+def _placed(config: TrainConfig, device: torch.device) -> ExitNetwork:
+    network = config.build().to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 def _optimizer(recipe: Recipe, network: ExitNetwork) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -247,8 +255,6 @@ def _snapshot(
 
 
 def _check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:
-    from dataclasses import fields
-
     differing = [each.name for each in fields(now) if getattr(before, each.name) != getattr(now, each.name)]
     if differing:
         raise TrainingError(
@@ -288,6 +294,5 @@ def _write_csv(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     writer.writeheader()
     for row in history:
         writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text.getvalue())
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from ceesim.frontend.atomic import replacing
 from ceesim.frontend.data.images import ImageData, ImagePart
 
 _VERSION: Final = "1"
@@ -39,10 +40,8 @@ def cached(path: Path, name: str, read: Callable[[Path, str], ImageData]) -> Ima
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         pass  # absent or damaged: decode again
     data = read(path, name)
-    try:
+    with suppress(OSError):  # an unwritable cache costs time, never a result
         _write(entry, data)
-    except OSError:
-        pass  # an unwritable cache costs time, never a result
     return data
 
 
@@ -57,18 +56,12 @@ def _fingerprint(path: Path) -> str:
 
 def _write(entry: Path, data: ImageData) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=entry.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.savez(
-                file,
-                classes=np.array(data.classes),
-                train_images=data.train.images,
-                train_labels=data.train.labels,
-                test_images=data.test.images,
-                test_labels=data.test.labels,
-            )
-            file.close()
-            os.replace(file.name, entry)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with replacing(entry) as file:
+        np.savez(
+            file,
+            classes=np.array(data.classes),
+            train_images=data.train.images,
+            train_labels=data.train.labels,
+            test_images=data.test.images,
+            test_labels=data.test.labels,
+        )

@@ -1,85 +1,72 @@
-"""Class-folder data sets, as a directory or a tar of one: `train/<class>/*.jpg` and `test/<class>/*.jpg`.
-
-Sorted class names give the labels. A tar is read as a stream, in order (xz cannot seek). The validation part of
-ImageNet-like sets may be called `val` instead of `test`.
-"""
+"""Class-folder layout: `train/<class>/*.jpg` and `test/<class>/*.jpg` (or `val/`); labels in order of class name."""
 
 from __future__ import annotations
 
 import io
-import tarfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Final
 
 import numpy as np
 
-from ceesim.errors import DataError
-from ceesim.frontend.data.images import ImageData, ImagePart
+from ceesim.errors import DataError, MissingExtraError
+from ceesim.frontend.data.files import Files
+from ceesim.frontend.data.images import ImageData, ImagePart, Images
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 _PARTS: Final = {"train": "train", "test": "test", "val": "test"}
 
 
-def read_folder(path: Path, name: str) -> ImageData:
-    """The data set in the directory or tar `path`.
+def read_class_folders(files: Files, name: str) -> ImageData | None:
+    """The data set, or None where no image lies in a class folder of a part.
 
     Raises:
-        DataError: if a part or a class is missing, an image cannot be decoded, or the images differ in size.
+        DataError: if an image cannot be decoded, images differ in size, or the parts differ in their classes.
+        MissingExtraError: if Pillow is not installed.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    images: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    names: dict[str, list[str]] = {"train": [], "test": []}
-    size: tuple[int, int] | None = None
-    for member, content in _files(path):
-        parts = member.parts
-        if len(parts) < 3 or parts[-3] not in _PARTS or member.suffix.lower() not in _SUFFIXES:
-            continue
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise DataError(f"an image cannot be decoded: {error}", where=f"{path}: {member}") from None
-        size = size or pixels.shape[:2]
-        if pixels.shape[:2] != size:
-            raise DataError(
-                "images differ in size",
-                where=f"{path}: {member}",
-                got=f"{pixels.shape[0]}×{pixels.shape[1]}",
-                expected=f"{size[0]}×{size[1]}",
-                fix="resize them to one size first",
-            )
-        part = _PARTS[parts[-3]]
-        images[part].append(pixels.transpose(2, 0, 1))
-        names[part].append(parts[-2])
-    classes = sorted(set(names["train"]))
-    if not images["train"] or not images["test"] or set(names["test"]) - set(classes):
+    found = [path for path in files if _is_image(path)]
+    if not found:
+        return None
+    classes = sorted({path.parts[-2] for path in found if path.parts[-3] == "train"})
+    strangers = sorted({path.parts[-2] for path in found} - set(classes))
+    if strangers or {_PARTS[path.parts[-3]] for path in found} != {"train", "test"}:
         raise DataError(
-            "not a class-folder data set",
-            where=str(path),
-            got=f"{len(images['train'])} training and {len(images['test'])} test images in {len(classes)} classes",
+            "training and test part do not fit together",
+            where=name,
+            got=f"classes {', '.join(strangers[:5])} without a training image" if strangers else "one part alone",
             expected="train/<class>/*.jpg and test/<class>/*.jpg with the same classes",
         )
-    label = {name_: number for number, name_ in enumerate(classes)}
-    train, test = (
-        ImagePart(np.stack(images[part]), np.array([label[name_] for name_ in names[part]], dtype=np.int64))
-        for part in ("train", "test")
-    )
+    label = {class_name: number for number, class_name in enumerate(classes)}
+    images: dict[str, list[Images]] = {"train": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    for path in found:
+        pixels = _decode(files[path], f"{name}: {path}")
+        part = _PARTS[path.parts[-3]]
+        first = images["train"] or images["test"] or [pixels]
+        if pixels.shape != first[0].shape:
+            raise DataError(
+                "images differ in size",
+                where=f"{name}: {path}",
+                got=f"{pixels.shape[1]}×{pixels.shape[2]}",
+                expected=f"{first[0].shape[1]}×{first[0].shape[2]}",
+                fix="resize them to one size first",
+            )
+        images[part].append(pixels)
+        labels[part].append(label[path.parts[-2]])
+    train, test = (ImagePart(np.stack(images[part]), np.array(labels[part], dtype=np.int64)) for part in images)
     return ImageData(name, tuple(classes), train, test)
 
 
-def _files(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes()
-        return
+def _is_image(path: PurePosixPath) -> bool:
+    return len(path.parts) >= 3 and path.parts[-3] in _PARTS and path.suffix.lower() in _SUFFIXES
+
+
+def _decode(content: bytes, where: str) -> Images:
     try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                handle = archive.extractfile(member) if member.isfile() else None
-                if handle is not None:
-                    yield PurePosixPath(member.name), handle.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"the archive cannot be read: {error}", where=str(path)) from None
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError.of("pillow", "torch", "reading images") from None
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"an image cannot be decoded: {error}", where=where) from None

@@ -53,7 +53,7 @@ class ImageData:
     test: ImagePart
 
     def split(self, num_val: int, seed: int) -> Mapping[str, ImagePart]:
-        """The parts `train`, `val` and `test`; `val` is the first `num_val` of a seeded permutation of the training set.
+        """The parts `train`, `val` and `test`; `val` is the start of a seeded permutation of the training set.
 
         Raises:
             DataError: if `num_val` does not leave a training image.

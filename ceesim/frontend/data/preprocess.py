@@ -19,7 +19,7 @@ _CROP_PADDING = 4
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """(image / 255 − mean) / std per channel, after a bilinear resize to `image_size` where the image is another size."""
+    """(image / 255 − mean) / std per channel, after a bilinear resize to `image_size` where the size is another."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -51,7 +51,7 @@ def _rounded(values: np.ndarray) -> tuple[float, float, float]:
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image of uint8 [batch, 3, height, width] shifted by up to 4 pixels (black comes in) and mirrored or not."""
-    batch, channels, height, width = images.shape
+    batch, _, height, width = images.shape
     shifts = torch.randint(0, 2 * _CROP_PADDING + 1, (2, batch), generator=generator).to(images.device)
     mirrored = torch.randint(0, 2, (batch,), generator=generator, dtype=torch.bool).to(images.device)
     padded = functional.pad(images, (_CROP_PADDING,) * 4)

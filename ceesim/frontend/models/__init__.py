@@ -36,21 +36,30 @@ NETWORKS: Final[dict[str, Shipped]] = {
 }
 
 
+def shipped(name: str) -> Shipped:
+    """The registry's entry for `name`.
+
+    Raises:
+        OptionError: if there is no such network.
+    """
+    if name not in NETWORKS:
+        raise OptionError("unknown network", got=name, expected=f"one of {', '.join(NETWORKS)}")
+    return NETWORKS[name]
+
+
 def build_network(name: str, num_classes: int, *, width: float = 1.0, **options: Any) -> ExitNetwork:
     """The shipped network `name`, freshly initialised by torch's global generator.
 
     Raises:
         OptionError: if the network or an option of it is unknown, or width or num_classes is out of range.
     """
-    if name not in NETWORKS:
-        raise OptionError("unknown network", got=name, expected=f"one of {', '.join(NETWORKS)}")
+    entry = shipped(name)
     if not 0 < width <= 4:
         raise OptionError("width out of range", got=width, expected="a factor above 0 and up to 4")
     if num_classes < 2:
         raise OptionError("too few classes", got=num_classes, expected="at least 2")
-    shipped = NETWORKS[name]
-    unknown = sorted(set(options) - set(shipped.options))
+    unknown = sorted(set(options) - set(entry.options))
     if unknown:
-        known = ", ".join(shipped.options) or "none"
+        known = ", ".join(entry.options) or "none"
         raise OptionError(f"{name} has no such option", got=", ".join(unknown), expected=known)
-    return shipped.build(num_classes, width=width, **options)
+    return entry.build(num_classes, width=width, **options)

@@ -64,9 +64,7 @@ class MobileNetV2(nn.Module):
             blocks = []
             for block in range(num_blocks):
                 blocks.append(
-                    InvertedResidual(
-                        in_channels, out_channels, stride=stride if block == 0 else 1, expansion=expansion
-                    )
+                    InvertedResidual(in_channels, out_channels, stride=stride if block == 0 else 1, expansion=expansion)
                 )
                 in_channels = out_channels
             stages.append(nn.Sequential(*blocks))

@@ -37,8 +37,9 @@ class Bottleneck(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(features)))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = self.relu(self.bn3(self.conv3(out)) + self.downsample(features))
-        return out
+        out = self.bn3(self.conv3(out)) + self.downsample(features)
+        activated: Tensor = self.relu(out)
+        return activated
 
 
 class ResNet50(nn.Module):

@@ -1,0 +1,153 @@
+"""`ceesim train`: train a network with exits; checkpoint and CSV row after every epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ceesim.errors import OptionError
+from ceesim.frontend import require_torch
+
+if TYPE_CHECKING:
+    from ceesim.cli.training_progress import SilentProgress
+
+
+@click.command("train")
+@click.argument("network")
+@click.option(
+    "--data", required=True, help="Data set: a directory, a tar, or cifar10, cifar100, fashion-mnist, digits."
+)
+@click.option("--data-name", help="What results call the data set [default: its known or file name].")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the run.")
+@click.option(
+    "--heads",
+    type=click.Choice(["exclusion", "confidence", "none"]),
+    default="exclusion",
+    show_default=True,
+    help="What the exit heads learn; none trains the final classifier alone.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["code", "paper", "quick"]),
+    default="code",
+    show_default=True,
+    help="Training recipe: the published configurations, the paper's text, or few epochs.",
+)
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on every channel count.")
+@click.option("--tap", help="VGGsmall: before_pool or after_pool [default: before_pool].")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images [default: the recipe's].")
+@click.option("--minutes", type=float, help="Wall-clock budget; the schedule is fitted to it [default: none].")
+@click.option("--learning-rate", type=float, help="Peak learning rate [default: the recipe's].")
+@click.option("--batch", type=click.IntRange(2), help="Images per step, over all processes [default: the recipe's].")
+@click.option(
+    "--weights", type=click.Choice(["code", "paper"]), help="Rule of the exit weights [default: the recipe's]."
+)
+@click.option("--alpha", type=float, help="Weight of the positive class [default: 4·(classes − 1)].")
+@click.option(
+    "--alpha-mode", type=click.Choice(["pos_weight", "scale"]), help="What alpha weighs [default: pos_weight]."
+)
+@click.option("--reduction", type=click.Choice(["mean", "sum_classes"]), help="Over classes [default: the recipe's].")
+@click.option("--val", type=click.IntRange(1), default=10_000, show_default=True, help="Training images held out.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of split, weights and batches.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--amp",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Mixed precision; auto uses it where the device has it.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
+@click.option(
+    "--initial", type=click.Path(path_type=Path, dir_okay=False), help="Backbone weights to start from (.pth)."
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one [default: off].")
+def command(network: str, **options: Any) -> None:
+    """Train NETWORK (alexnet, vggsmall, resnet50, mobilenetv2, vit) with an exit head at each tap.
+
+    Writes checkpoint.pt and epochs.csv to --out. A run that was stopped, by whatever, goes on with --resume and ends
+    with the weights it would have had. Several GPUs: torchrun --nproc-per-node N -m ceesim train …
+
+    Example: ceesim train vggsmall --data digits --val 200 --recipe quick --epochs 2 --width 0.125 --out runs/digits
+    """
+    require_torch("ceesim train")
+    _train(network, options)
+
+
+def _train(network: str, options: Mapping[str, Any]) -> None:
+    import torch
+
+    from ceesim.frontend import distributed
+    from ceesim.frontend.amp import amp_dtype
+    from ceesim.frontend.checkpoint import Checkpoint, read_weights
+    from ceesim.frontend.config import TrainConfig
+    from ceesim.frontend.data.load import load_images
+    from ceesim.frontend.data.preprocess import Preprocessing
+    from ceesim.frontend.models import shipped
+    from ceesim.frontend.recipes import recipe
+    from ceesim.frontend.train import CHECKPOINT, epochs_within, train
+
+    if options["epochs"] and options["minutes"]:
+        raise OptionError("--epochs and --minutes exclude each other", fix="give one of them")
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    image_size = shipped(network).image_size
+    device = distributed.choose_device(options["device"])
+    data = load_images(options["data"], name=options["data_name"])
+    parts = data.split(options["val"], options["seed"])
+    changes = ("epochs", "learning_rate", "batch", "weights", "alpha_mode", "reduction")
+    chosen = recipe(options["recipe"], network, options["heads"])
+    chosen = replace(chosen, **{name: options[name] for name in changes if options[name] is not None})
+    config = TrainConfig(
+        network=network,
+        width=options["width"],
+        num_classes=len(data.classes),
+        heads=options["heads"],
+        dataset=data.name,
+        classes=data.classes,
+        preprocessing=Preprocessing.of(parts["train"].images, image_size),
+        recipe=chosen,
+        epochs=chosen.epochs,
+        seed=options["seed"],
+        num_val=options["val"],
+        amp=amp_dtype(options["amp"], device),
+        alpha=options["alpha"],
+        options={"tap": options["tap"]} if options["tap"] else {},
+    )
+    path = options["out"] / CHECKPOINT
+    with distributed.process_group(device):
+        if options["minutes"]:
+            # a resumed run keeps the schedule that its first start was fitted to
+            before = Checkpoint.load(path).config.epochs if options["resume"] and path.exists() else None
+            epochs = before or epochs_within(options["minutes"], config, parts["train"], device)
+            config = replace(config, epochs=distributed.agreed(epochs))
+        initial = read_weights(options["initial"]) if options["initial"] else None
+        progress = _progress()
+        try:
+            train(
+                config,
+                parts,
+                options["out"],
+                device=device,
+                progress=progress,
+                resume=options["resume"],
+                initial=initial,
+            )
+        finally:
+            progress.stop()
+        if distributed.rank() == 0:
+            click.echo(path)
+
+
+def _progress() -> SilentProgress:
+    from ceesim.cli.training_progress import BarProgress, LineProgress, SilentProgress
+    from ceesim.frontend import distributed
+
+    if distributed.rank() != 0:
+        return SilentProgress()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()

@@ -1,0 +1,58 @@
+"""What a training run is: network, data, recipe and seed, settled before the first step and kept in the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.loss import ExitLoss
+from ceesim.frontend.models import build_network
+from ceesim.frontend.network import ExitNetwork
+from ceesim.frontend.recipes import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Two runs of equal configuration on the same machine end with equal weights.
+
+    Attributes:
+        dataset: its name as results show it; `classes` in label order.
+        num_val: images held out of the training set for validation.
+        amp: dtype of autocast, "bfloat16", "float16" or "off"; part of the run, for it changes the weights.
+        alpha: as in `ExitLoss`; None is 4·(M−1).
+    """
+
+    network: str
+    width: float
+    num_classes: int
+    heads: str
+    dataset: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    recipe: Recipe
+    epochs: int
+    seed: int
+    num_val: int
+    amp: str
+    alpha: float | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> ExitLoss:
+        """The loss of this run."""
+        return ExitLoss(
+            self.heads,
+            self.recipe.weights,
+            self.alpha,
+            self.recipe.alpha_mode,
+            self.recipe.reduction,
+            self.recipe.label_smoothing,
+        )
+
+    def build(self) -> ExitNetwork:
+        """The network, initialised from the run's seed."""
+        torch.manual_seed(self.seed)
+        return build_network(self.network, self.num_classes, width=self.width, **self.options)
