@@ -43,6 +43,7 @@ _EXAMPLES: Final = {
     "voltage": "0.6 V",
     "temperature": "300 K",
 }
+_LONGEST: Final = 40  # characters of a quantity that anyone would write
 _QUANTITY: Final = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)\s*([A-Za-zµ/]*)\s*", re.ASCII)
 
 
@@ -55,11 +56,11 @@ def parse(value: object, kind: str) -> int:
         UnitError: if the unit is unknown or of another kind, or if the quantity is not a whole number of base units.
     """
     example = _EXAMPLES[kind]
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UnitError(f"not a {kind}", got=repr(value), fix=f"write a number with a unit, like {example}")
-    match = _QUANTITY.fullmatch(value if isinstance(value, str) else repr(value))
-    if match is None or len(str(value)) > 40:
-        raise UnitError(f"not a {kind}", got=repr(value), fix=f"write a number with a unit, like {example}")
+    text = value if isinstance(value, str) else repr(value)
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or isinstance(value, bool) or not isinstance(value, int | float | str):
+        got = repr(value) if len(text) <= _LONGEST else f"{len(text)} characters"
+        raise UnitError(f"not a {kind}", got=got, fix=f"write a number with a unit, like {example}")
     number, unit = Fraction(match[1].replace("_", "")), match[2]
     units = _UNITS[kind]
     if unit and unit not in units:
@@ -71,6 +72,16 @@ def parse(value: object, kind: str) -> int:
         base = next(name for name, factor in units.items() if factor == 1)
         raise UnitError(f"not a whole number of {base}", got=repr(value), fix=f"write it like {example}")
     return int(exact)
+
+
+def symbols(kind: str) -> tuple[str, ...]:
+    """The units in which a `kind` may be written, base unit or smallest prefix first."""
+    return tuple(_UNITS[kind])
+
+
+def example(kind: str) -> str:
+    """A `kind` as a user would write it."""
+    return _EXAMPLES[kind]
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

@@ -7,7 +7,6 @@ A named `Profile` stands for a set of timing integers that reproduces one real (
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,27 +42,6 @@ class Profile(StrEnum):
     SCALESIM = "scalesim"
 
 
-_STATIONARY_WEIGHT: Final = frozenset({Dataflow.WS, Dataflow.IS})
-_ALL: Final = frozenset(Dataflow)
-
-DATAFLOWS_OF: Final[dict[Profile, frozenset[Dataflow]]] = {
-    Profile.IDEAL: _ALL,
-    Profile.TEXTBOOK: _ALL,
-    Profile.SINGLE_BUFFER: _STATIONARY_WEIGHT,
-    Profile.SINGLE_BUFFER_SKEWED: _STATIONARY_WEIGHT,
-    Profile.TPU: _STATIONARY_WEIGHT,
-    Profile.BROADCAST: _STATIONARY_WEIGHT,
-    Profile.PIPELINED_PE: _ALL,
-    Profile.COLUMN_DRAIN: frozenset({Dataflow.OS}),
-    Profile.GEMMINI: _ALL,
-    Profile.SCALESIM: _ALL,
-}
-"""Which dataflows a profile describes; one for `ws` serves `is` with ifmap and weight exchanged."""
-
-GEMMINI_EXTENT: Final = 16
-"""The `gemmini` profile was measured on a 16 x 16 array and is refused for any other."""
-
-
 class Drain(StrEnum):
     """How the results of an output-stationary fold leave the array."""
 
@@ -80,37 +58,41 @@ class EdgeTiles(StrEnum):
 
 
 class ArrayTiming(Record):
-    """The integers of the fold formula; those left out are the textbook array's."""
+    """The integers of the fold formula (`ceesim.mapping.folds`); those left out are the textbook array's."""
 
-    row_pitch: Cycles = Field(description="cycles an operand or partial sum needs per row", examples=[1])
+    row_pitch: Cycles = Field(default=1, description="cycles an operand or partial sum needs per row")
     col_pitch: Cycles = Field(
-        description="cycles an operand or partial sum needs per column; 0 is broadcast", examples=[1]
+        default=1, description="cycles an operand or partial sum needs per column; 0 is broadcast"
     )
-    pe_latency: Cycles = Field(description="cycles from a PE's operands to its result", examples=[1])
-    edge_registers: Cycles = Field(default=0, description="registers between the array's edge and the buffers")
+    pe_latency: Cycles = Field(default=1, description="cycles from a PE's operands to its result")
+    edge_registers: Cycles = Field(default=0, description="registers between the array's edges and the buffers")
     input_registers: Cycles = Field(
-        default=0, description="those of them on the input side; delays a single-buffered reload"
+        default=0, description="ws, is, one weight buffer: registers before the array that a reload waits for"
     )
     load_cycles: Cycles | None = Field(
-        default=None, description="ws, is: cycles to load a fold before its first operand; left out: one per row"
+        default=None, description="ws, is: cycles from the first weight to the first operand; left out: one per row"
     )
     weight_buffers: int = Field(
-        default=2, strict=True, ge=1, le=2, description="ws, is: 2 lets the next fold load while this one computes"
+        default=2, strict=True, ge=1, le=2, description="ws, is: with 2 the next fold loads while this one computes"
     )
     reload_cycles: Cycles | None = Field(
-        default=None, description="ws, is, two buffers: smallest spacing of two loads; left out: one per row"
+        default=None, description="ws, is, two weight buffers: least spacing of two loads; left out: one per row"
     )
-    load_skew_rows: Skew = Field(default=1, description="ws, is, one buffer: cycles the load is skewed per row")
-    load_skew_cols: Skew = Field(default=0, description="ws, is, one buffer: cycles the load is skewed per column")
+    load_skew_rows: Skew | None = Field(
+        default=None, description="ws, is: cycles the load is skewed per row; left out: as the operands, at most 1"
+    )
+    load_skew_cols: Skew | None = Field(
+        default=None, description="ws, is: cycles the load is skewed per column; left out: as the operands, at most 1"
+    )
     drain: Drain = Field(
-        default=Drain.ROWS, description="os: results leave row by row, column by column, or all at once"
+        default=Drain.ROWS, description="os: results leave row by row, column by column or all at once"
     )
     shadow_registers: Flag = Field(
         default=True, description="os: results drain from a copy while the next fold computes"
     )
     overhead_cycles: Cycles = Field(default=0, description="cycles added to every op")
     edge_tiles: EdgeTiles = Field(
-        default=EdgeTiles.FULL, description="a partial fold costs the full skew, or that of the used rows"
+        default=EdgeTiles.FULL, description="a partial fold costs the full array's skew, or that of the PEs it uses"
     )
 
 

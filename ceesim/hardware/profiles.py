@@ -9,25 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Final
 
-from ceesim.hardware.array import ArrayTiming, Dataflow, Drain
-
-
-class Profile(StrEnum):
-    """The name of a known array."""
-
-    IDEAL = "ideal"
-    TEXTBOOK = "textbook"
-    SINGLE_BUFFER = "single_buffer"
-    SINGLE_BUFFER_SKEWED = "single_buffer_skewed"
-    TPU = "tpu"
-    BROADCAST = "broadcast"
-    PIPELINED_PE = "pipelined_pe"
-    COLUMN_DRAIN = "column_drain"
-    GEMMINI = "gemmini"
-    SCALESIM = "scalesim"
+from ceesim.hardware.array import ArrayTiming, Dataflow, Drain, Profile
 
 
 class Law(IntEnum):

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ceesim.errors import HardwareError
-from ceesim.hardware.array import ArrayTiming, Dataflow, Drain, EdgeTiles
-from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES, Law, Profile
+from ceesim.hardware.array import ArrayTiming, Dataflow, Drain, EdgeTiles, Profile
+from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES, Law
 from ceesim.units import ceil_div
 from ceesim.workload.ops import Gemm
 

@@ -1,0 +1,125 @@
+"""What a hardware record may not say, although each of its values is legal: things that cannot be built or run.
+
+Only what needs no workload is checked here; whether a given op fits is the mapper's to say, with its own numbers. The
+smallest tile keeps every PE of the array busy for one step: its streamed dimension is 1, and
+weights, ifmap and partial sums are double buffered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ceesim.hardware.array import Dataflow, Profile
+from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES
+from ceesim.units import ceil_div, format_bytes
+
+if TYPE_CHECKING:
+    from ceesim.hardware.model import Hardware
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A contradiction: the key to look at, what is wrong, and what would be right."""
+
+    path: tuple[str, ...]
+    what: str
+    got: str
+    expected: str
+    fix: str
+
+
+def contradictions(hardware: Hardware) -> tuple[Problem, ...]:
+    """Every contradiction in `hardware`, none if it can be built."""
+    return (*_array(hardware), *_precision(hardware), *_tiles(hardware), *_dma(hardware))
+
+
+def _array(hardware: Hardware) -> Iterator[Problem]:
+    array = hardware.array
+    if array.profile is None and array.timing is None:
+        yield Problem(
+            ("array",),
+            "no fold timing",
+            "neither profile nor timing",
+            "one of them",
+            "write profile: textbook",
+        )
+    if array.profile is not None and array.timing is not None:
+        yield Problem(
+            ("array", "timing"),
+            "profile and timing exclude each other",
+            f"profile {array.profile} and a timing section",
+            "one of them",
+            "remove array.profile (or override it with null) to spell the timing out, else remove array.timing",
+        )
+    if array.profile is not None and PROFILES[array.profile].timing(array.dataflow) is None:
+        legal = [dataflow for dataflow in Dataflow if PROFILES[array.profile].timing(dataflow)]
+        yield Problem(
+            ("array", "profile"),
+            f"the profile {array.profile} does not describe dataflow {array.dataflow}",
+            str(array.profile),
+            " or ".join(profile for profile in Profile if PROFILES[profile].timing(array.dataflow)),
+            f"write dataflow: {legal[0]}, or profile: {Profile.TEXTBOOK}",
+        )
+    if array.profile is Profile.GEMMINI and (array.rows, array.cols) != (GEMMINI_SIZE, GEMMINI_SIZE):
+        yield Problem(
+            ("array", "profile"),
+            "the profile gemmini is known for one array only",
+            f"{array.rows} x {array.cols}",
+            f"{GEMMINI_SIZE} x {GEMMINI_SIZE}",
+            f"write rows: {GEMMINI_SIZE} and cols: {GEMMINI_SIZE}, or profile: {Profile.TEXTBOOK}",
+        )
+    if array.timing is not None and array.timing.weight_buffers == 1 and array.timing.reload_cycles is not None:
+        yield Problem(
+            ("array", "timing", "reload_cycles"),
+            "reload_cycles needs a second weight buffer",
+            str(array.timing.reload_cycles),
+            "no reload_cycles with weight_buffers: 1",
+            "remove reload_cycles or write weight_buffers: 2",
+        )
+
+
+def _precision(hardware: Hardware) -> Iterator[Problem]:
+    precision = hardware.precision
+    widest = max(precision.weight_bits, precision.activation_bits)
+    if precision.psum_bits < widest:
+        yield Problem(
+            ("precision", "psum_bits"),
+            "a partial sum narrower than its operands",
+            str(precision.psum_bits),
+            f"at least {widest}",
+            f"write psum_bits: {max(32, widest)}",
+        )
+
+
+def _tiles(hardware: Hardware) -> Iterator[Problem]:
+    rows, cols, dataflow = hardware.array.rows, hardware.array.cols, hardware.array.dataflow
+    m, k, n = {Dataflow.WS: (1, rows, cols), Dataflow.OS: (rows, 1, cols), Dataflow.IS: (cols, rows, 1)}[dataflow]
+    buffers, precision = hardware.buffers, hardware.precision
+    for key, size, elements, bits in (
+        ("weight", buffers.weight_bytes, k * n, precision.weight_bits),
+        ("activation", buffers.activation_bytes, m * k, precision.activation_bits),
+        ("psum", buffers.psum_bytes, m * n, precision.psum_bits),
+    ):
+        needed = 2 * ceil_div(elements * bits, 8)
+        if size < needed:
+            yield Problem(
+                ("buffers", key),
+                f"the buffer cannot hold one tile of a {rows} x {cols} {dataflow} array",
+                f"{size} B",
+                f"at least 2 x {elements} elements of {bits} bits = {needed} B",
+                f"write {key}: {format_bytes(needed)}, or a smaller array",
+            )
+
+
+def _dma(hardware: Hardware) -> Iterator[Problem]:
+    beat, smallest = hardware.dma.beat_bytes, min(hardware.buffers.weight_bytes, hardware.buffers.activation_bytes)
+    if beat > smallest // 2:
+        yield Problem(
+            ("dma", "beat"),
+            "a beat does not fit half of the smallest buffer it fills",
+            f"{beat} B",
+            f"at most {smallest // 2} B",
+            "write a shorter beat or a larger buffer",
+        )
