@@ -107,7 +107,7 @@ class Workload:
         Raises:
             KeyError: if there is none.
         """
-        return next(op for op in self.ops if op.name == name) if name in {op.name for op in self.ops} else _missing(name)
+        return _ops_by_name(self)[name]
 
     @property
     def graph(self) -> networkx.DiGraph[str]:
@@ -148,8 +148,9 @@ class Workload:
         return tuple(path)
 
 
-def _missing(name: str) -> Op:
-    raise KeyError(name)
+@lru_cache(maxsize=64)
+def _ops_by_name(workload: Workload) -> dict[str, Op]:
+    return {op.name: op for op in workload.ops}
 
 
 @lru_cache(maxsize=64)
@@ -168,12 +169,12 @@ def _graph(workload: Workload) -> networkx.DiGraph[str]:
 def _segments(workload: Workload) -> tuple[Segment, ...]:
     import networkx
 
-    graph = _graph(workload)
-    heads = {name: i for i, exit_ in enumerate(workload.exits, 1) for name in exit_.head}
+    graph, ops = _graph(workload), _ops_by_name(workload)
+    heads = {name for exit_ in workload.exits for name in exit_.head}
     if len(heads) != sum(len(exit_.head) for exit_ in workload.exits):
         raise WorkloadError("an op belongs to two heads", where=workload.name)
     order = {op.name: i for i, op in enumerate(workload.ops)}
-    placed: set[str] = set(heads)
+    placed = set(heads)
     segments = []
     for i, exit_ in enumerate((*workload.exits, Exit(workload.output, ())), 1):
         if exit_.tap not in order or exit_.tap in heads:
@@ -188,18 +189,16 @@ def _segments(workload: Workload) -> tuple[Segment, ...]:
         for name in exit_.head:
             _check_head_op(workload, i, exit_, name)
         for name in needed:
-            stolen = set(graph.predecessors(name)) & set(heads)
+            stolen = heads.intersection(graph.predecessors(name))
             if stolen:
                 raise WorkloadError(f"backbone op {name!r} reads the head op {min(stolen)!r}", where=workload.name)
-        ops = {op.name: op for op in workload.ops}
-        segments.append(
-            Segment(i, tuple(ops[name] for name in sorted(needed, key=order.__getitem__)), tuple(ops[n] for n in exit_.head))
-        )
+        backbone = tuple(ops[name] for name in sorted(needed, key=order.__getitem__))
+        segments.append(Segment(i, backbone, tuple(ops[name] for name in exit_.head)))
     return tuple(segments)
 
 
 def _check_head_op(workload: Workload, exit_index: int, exit_: Exit, name: str) -> None:
-    ops = {op.name: op for op in workload.ops}
+    ops = _ops_by_name(workload)
     if name not in ops:
         raise WorkloadError(f"exit {exit_index} has the head op {name!r}, which does not exist", where=workload.name)
     earlier = set(exit_.head[: exit_.head.index(name)]) | {exit_.tap}

@@ -1,8 +1,8 @@
 """The ops a network is made of: shapes, multiply–accumulates, parameters, and the matrix product each one is.
 
-Shapes are those of one input (no batch axis), channels first. An op knows its own arithmetic and nothing about hardware.
-BatchNorm does not appear: at inference it is folded into its convolution. A reshape is addressing only (flatten, view,
-permute, a fixed slice): the data stays where it is and later ops read it in another order.
+Shapes are those of one input (no batch axis), channels first. An op knows its own arithmetic and nothing about
+hardware. BatchNorm does not appear: at inference it is folded into its convolution. A reshape is addressing only
+(flatten, view, permute, a fixed slice): the data stays where it is and later ops read it in another order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OpKind(StrEnum):
 
 
 class Function(StrEnum):
-    """What an elementwise op computes, per element."""
+    """What an elementwise op computes, per element; `add` is a sum or a difference."""
 
     ADD = "add"
     MULTIPLY = "multiply"
@@ -52,6 +52,8 @@ class Function(StrEnum):
     GELU = "gelu"
     SILU = "silu"
     HARDSWISH = "hardswish"
+    HARDSIGMOID = "hardsigmoid"
+    LEAKY_RELU = "leaky_relu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ class Window:
         return height, width
 
 
+_POINT: Final = Window((1, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One op of a network. Make one with the constructors below (`conv`, `linear`, …), which work out the shapes.
@@ -102,6 +107,8 @@ class Op:
         bias: whether a convolution or linear layer adds one (a folded BatchNorm does).
         function: of elementwise ops.
         axis: of concatenations.
+        num_constants: stored values that the op reads besides weights and biases: a position embedding, a class
+            token, the scale and shift of a layer norm. Scalars do not count.
 
     Raises:
         WorkloadError: if the shapes do not fit the op or each other.
@@ -117,6 +124,7 @@ class Op:
     bias: bool = False
     function: Function | None = None
     axis: int | None = None
+    num_constants: int = 0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -130,9 +138,8 @@ class Op:
         """
         shape = self.input_shapes[0]
         if self.kind is OpKind.CONV:
-            assert self.window is not None
             channels, height, width = self.output_shape
-            k = shape[0] // self.groups * prod(self.window.kernel_size)
+            k = shape[0] // self.groups * prod((self.window or _POINT).kernel_size)
             return Gemm(m=height * width, k=k, n=channels // self.groups, count=self.groups)
         if self.kind is OpKind.LINEAR:
             return Gemm(m=prod(shape[:-1]), k=shape[-1], n=self.output_shape[-1])
@@ -149,11 +156,8 @@ class Op:
     @property
     def num_weights(self) -> int:
         """Weights of the matrix product, biases apart."""
-        if self.kind is OpKind.CONV or self.kind is OpKind.LINEAR:
-            gemm = self.gemm
-            assert gemm is not None
-            return gemm.k * gemm.n * gemm.count
-        return 0
+        gemm = self.gemm
+        return gemm.k * gemm.n * gemm.count if gemm and self.kind is not OpKind.MATMUL else 0
 
     @property
     def num_biases(self) -> int:
@@ -225,9 +229,20 @@ def adaptive_average_pool(name: str, source: str, shape: Shape, output_size: Pai
     return Op(name, OpKind.ADAPTIVE_AVERAGE_POOL, (source,), (shape,), (shape[0], *output_size))
 
 
-def elementwise(name: str, sources: tuple[str, ...], shape: Shape, function: Function) -> Op:
-    """One result per element, of one operand (activation; sum or product with a constant) or of two."""
-    return Op(name, OpKind.ELEMENTWISE, sources, (shape,) * len(sources), shape, function=function)
+def elementwise(
+    name: str,
+    sources: tuple[str, ...],
+    shape: Shape,
+    function: Function,
+    operand_shapes: tuple[Shape, ...] | None = None,
+    num_constants: int = 0,
+) -> Op:
+    """One result per element, of one operand (activation; sum or product with a constant) or of two.
+
+    Operands have the shape of the result unless `operand_shapes` says how they broadcast to it.
+    """
+    shapes = operand_shapes or (shape,) * len(sources)
+    return Op(name, OpKind.ELEMENTWISE, sources, shapes, shape, function=function, num_constants=num_constants)
 
 
 def softmax(name: str, source: str, shape: Shape) -> Op:
@@ -235,21 +250,31 @@ def softmax(name: str, source: str, shape: Shape) -> Op:
     return Op(name, OpKind.SOFTMAX, (source,), (shape,), shape)
 
 
-def layer_norm(name: str, source: str, shape: Shape) -> Op:
+def layer_norm(name: str, source: str, shape: Shape, num_constants: int = 0) -> Op:
     """Layer norm over the last axis, scale and shift included."""
-    return Op(name, OpKind.LAYER_NORM, (source,), (shape,), shape)
+    return Op(name, OpKind.LAYER_NORM, (source,), (shape,), shape, num_constants=num_constants)
 
 
-def concat(name: str, sources: tuple[str, ...], shapes: tuple[Shape, ...], axis: int) -> Op:
-    """Several tensors joined along `axis` (counted without the batch axis)."""
+def concat(name: str, sources: tuple[str, ...], shapes: tuple[Shape, ...], axis: int, constant_length: int = 0) -> Op:
+    """Several tensors joined along `axis` (counted without the batch axis), `constant_length` of it stored values."""
     first = shapes[0]
-    joined = (*first[:axis], sum(shape[axis] for shape in shapes if axis < len(shape)), *first[axis + 1 :])
-    return Op(name, OpKind.CONCAT, sources, shapes, joined, axis=axis)
+    length = sum(shape[axis] for shape in shapes if axis < len(shape)) + constant_length
+    joined = (*first[:axis], length, *first[axis + 1 :])
+    num_constants = constant_length * prod(first[:axis] + first[axis + 1 :])
+    return Op(name, OpKind.CONCAT, sources, shapes, joined, axis=axis, num_constants=num_constants)
 
 
 def reshape(name: str, source: str, shape: Shape, output_shape: Shape) -> Op:
     """The same values, or a fixed slice of them, under another shape."""
     return Op(name, OpKind.RESHAPE, (source,), (shape,), output_shape)
+
+
+def broadcast(shapes: tuple[Shape, ...]) -> Shape | None:
+    """The shape that `shapes` broadcast to, as PyTorch does it; None if they do not."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    sizes = [{*axis} - {1} for axis in zip(*padded, strict=True)]
+    return tuple(max(axis, default=1) for axis in sizes) if all(len(axis) <= 1 for axis in sizes) else None
 
 
 _NUM_INPUTS: Final[dict[OpKind, tuple[int, int]]] = {
@@ -259,6 +284,7 @@ _NUM_INPUTS: Final[dict[OpKind, tuple[int, int]]] = {
 }
 _MAPS: Final = {OpKind.CONV, OpKind.MAX_POOL, OpKind.AVERAGE_POOL, OpKind.ADAPTIVE_AVERAGE_POOL}
 _WINDOWED: Final = {OpKind.CONV, OpKind.MAX_POOL, OpKind.AVERAGE_POOL}
+_WITH_CONSTANTS: Final = {OpKind.ELEMENTWISE, OpKind.LAYER_NORM, OpKind.CONCAT}
 
 
 def _check(op: Op) -> None:
@@ -270,7 +296,7 @@ def _check(op: Op) -> None:
     fewest, most = _NUM_INPUTS.get(op.kind, (1, 1))
     if not fewest <= len(op.inputs) == len(op.input_shapes) <= most:
         raise refuse("wrong number of operands", got=len(op.inputs))
-    window = op.window or Window((1, 1))
+    window = op.window or _POINT
     sizes = [*op.output_shape, op.groups, *window.kernel_size, *window.stride, *window.dilation]
     sizes += [size for shape in op.input_shapes for size in shape]
     if not all(0 < size <= LARGEST_DIMENSION for size in sizes) or not all(
@@ -297,8 +323,12 @@ def _check(op: Op) -> None:
         fits = len(left) == len(right) >= 2 and left[:-2] == right[:-2] and left[-1] == right[-2]
         if not fits or op.output_shape != (*left[:-1], right[-1]):
             raise refuse("operands do not multiply", got=f"{left} by {right} → {op.output_shape}")
-    if op.kind is OpKind.ELEMENTWISE and (op.function is None or {*op.input_shapes} != {op.output_shape}):
-        raise refuse("needs a function, and operands of one shape", got=f"{op.input_shapes} → {op.output_shape}")
+    if not 0 <= op.num_constants <= (LARGEST_DIMENSION if op.kind in _WITH_CONSTANTS else 0):
+        raise refuse("number of constants is out of range", got=op.num_constants)
+    if (op.kind is OpKind.ELEMENTWISE) != (op.function is not None):
+        raise refuse("a function belongs to elementwise ops, and to nothing else", got=op.function)
+    if op.kind is OpKind.ELEMENTWISE and broadcast(op.input_shapes) != op.output_shape:
+        raise refuse("operands do not broadcast to the result", got=f"{op.input_shapes} → {op.output_shape}")
     if op.kind in (OpKind.SOFTMAX, OpKind.LAYER_NORM) and shape != op.output_shape:
         raise refuse("keeps its shape", got=f"{shape} → {op.output_shape}")
     if op.kind is OpKind.CONCAT:
@@ -308,7 +338,7 @@ def _check(op: Op) -> None:
             for other in (*op.input_shapes, op.output_shape)
         ):
             raise refuse(f"operands do not join along axis {axis}", got=op.input_shapes)
-        if op.output_shape[axis] != sum(other[axis] for other in op.input_shapes):
+        if prod(op.output_shape) != sum(map(prod, op.input_shapes)) + op.num_constants:
             raise refuse("the joined axis is not the sum of its parts", got=op.output_shape)
     if op.kind is OpKind.RESHAPE and prod(op.output_shape) > prod(shape):
         raise refuse("cannot make values out of nothing", got=f"{shape} → {op.output_shape}")

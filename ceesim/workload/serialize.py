@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,6 +37,7 @@ class _OpRecord(_Strict):
     bias: bool = False
     function: Function | None = None
     axis: int | None = None
+    num_constants: int = 0
 
 
 class _ExitRecord(_Strict):
@@ -45,7 +46,6 @@ class _ExitRecord(_Strict):
 
 
 class _WorkloadRecord(_Strict):
-    schema_: str
     name: str
     num_classes: int
     input_shape: Shape
@@ -55,12 +55,11 @@ class _WorkloadRecord(_Strict):
     width: float = 1.0
 
 
+_DEFAULTS: Final = {field.name: field.default for field in fields(Op) if field.default is not MISSING}
+
+
 def to_json(workload: Workload) -> dict[str, Any]:
     """A JSON-ready dict; fields at their default are left out."""
-    ops = []
-    for op in workload.ops:
-        record = {key: value for key, value in asdict(op).items() if value not in (None, False) and (key, value) != ("groups", 1)}
-        ops.append(record)
     return {
         "schema": SCHEMA,
         "name": workload.name,
@@ -69,7 +68,10 @@ def to_json(workload: Workload) -> dict[str, Any]:
         "input_shape": list(workload.input_shape),
         "output": workload.output,
         "exits": [asdict(exit_) for exit_ in workload.exits],
-        "ops": ops,
+        "ops": [
+            {key: value for key, value in asdict(op).items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
+            for op in workload.ops
+        ],
     }
 
 
@@ -84,11 +86,12 @@ def from_json(record: object) -> Workload:
     if record.get("schema") != SCHEMA:
         raise WorkloadError("unknown network schema", got=repr(record.get("schema")), expected=SCHEMA)
     try:
-        parsed = _WorkloadRecord.model_validate({"schema_": SCHEMA, **{k: v for k, v in record.items() if k != "schema"}})
+        parsed = _WorkloadRecord.model_validate({key: value for key, value in record.items() if key != "schema"})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise WorkloadError(f"malformed network: {first['msg']}", where=place, got=repr(first.get("input"))[:80]) from None
+        got = repr(first.get("input"))[:80]
+        raise WorkloadError(f"malformed network: {first['msg']}", where=place, got=got) from None
     if len(parsed.ops) > LARGEST_NUM_OPS:
         raise WorkloadError("too many ops", got=len(parsed.ops), expected=f"at most {LARGEST_NUM_OPS}")
     if not 0 < parsed.width < 1e6 or not 0 < parsed.num_classes < 2**24:
@@ -105,6 +108,7 @@ def from_json(record: object) -> Workload:
             bias=op.bias,
             function=op.function,
             axis=op.axis,
+            num_constants=op.num_constants,
         )
         for op in parsed.ops
     )
