@@ -1,0 +1,1 @@
+"""The exits room: traces, exit policies and threshold search. Pure numpy; knows networks only by their Workload."""

@@ -1,0 +1,212 @@
+"""policy.json: a policy, the exits it keeps, and how it was found.
+
+`ceesim search` writes it; `run`, `capture` and `sweep` read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ceesim.errors import OutputError, PolicyError
+from ceesim.exits.exclusion import Exclude, Ratio
+from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
+from ceesim.exits.scores import Score, ScoreKind
+
+SCHEMA: Final = "ceesim.policy/1"
+LARGEST_FILE_BYTES: Final = 1 << 20
+LARGEST_NUM_EXITS: Final = 1000
+
+_Vector: TypeAlias = Annotated[tuple[float | None, ...], Field(max_length=LARGEST_NUM_EXITS)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _Calibrated(_Strict):
+    calibration: Literal["none", "prior"] = "none"
+    alpha: float | None = None
+
+    def prior(self) -> float | None:
+        if (self.alpha is None) != (self.calibration == "none"):
+            raise PolicyError("α belongs to calibration 'prior', and 'prior' needs it", got=f"alpha {self.alpha}")
+        return self.alpha
+
+
+class _Exclude(_Calibrated):
+    name: Literal["exclude"]
+    beta: _Vector
+    recovery: bool = True
+    final: Literal["unmasked", "masked"] = "unmasked"
+
+    def policy(self) -> ExitPolicy:
+        return Exclude(self.beta, self.recovery, self.final == "masked", self.prior())
+
+
+class _Ratio(_Calibrated):
+    name: Literal["ratio"]
+    beta: _Vector
+
+    def policy(self) -> ExitPolicy:
+        return Ratio(self.beta, self.prior())
+
+
+class _Score(_Strict):
+    name: Literal["confidence", "margin", "entropy"]
+    threshold: _Vector
+
+    def policy(self) -> ExitPolicy:
+        return Score(ScoreKind(self.name), self.threshold)
+
+
+class _Patience(_Strict):
+    name: Literal["patience"]
+    heads: int
+
+    def policy(self) -> ExitPolicy:
+        return Patience(self.heads)
+
+
+class _Fixed(_Strict):
+    name: Literal["fixed"]
+    exit_index: int
+
+    def policy(self) -> ExitPolicy:
+        return Fixed(self.exit_index)
+
+
+class _Bare(_Strict):
+    name: Literal["never", "oracle"]
+
+    def policy(self) -> ExitPolicy:
+        return Never() if self.name == "never" else Oracle()
+
+
+class _External(_Strict):
+    name: Literal["external"]
+    compares: int
+    exponentials: int = 0
+    state_bits: int = 0
+
+    def policy(self) -> ExitPolicy:
+        return External(DecisionCost(self.compares, self.exponentials, self.state_bits))
+
+
+_Record: TypeAlias = _Exclude | _Ratio | _Score | _Patience | _Fixed | _Bare | _External
+_RECORDS: Final[TypeAdapter[_Record]] = TypeAdapter(Annotated[_Record, Field(discriminator="name")])
+
+NAMES: Final = (
+    "exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed", "oracle", "never", "external",
+)  # fmt: skip
+
+
+def policy_from_json(record: object) -> ExitPolicy:
+    """The policy that its `to_json` wrote.
+
+    Raises:
+        PolicyError: if the record is no policy; names the field.
+    """
+    if not isinstance(record, Mapping) or record.get("name") not in NAMES:
+        got = record.get("name") if isinstance(record, Mapping) else type(record).__name__
+        raise PolicyError("unknown policy", got=repr(got)[:80], expected=f"a name among {', '.join(NAMES)}")
+    try:
+        # JSON text, so that arrays become tuples although the records are strict
+        return _RECORDS.validate_json(json.dumps(record)).policy()
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        raise PolicyError(
+            f"malformed policy: {first['msg']}", where=place or None, got=repr(first.get("input"))[:80]
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """What policy.json holds: the policy, and how it was found (JSON for people: data, method, objective, results)."""
+
+    policy: ExitPolicy
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_policy(file: PolicyFile, path: Path, num_exits: int) -> None:
+    """Write policy.json; the same policy gives the same bytes.
+
+    Raises:
+        OutputError: if the file cannot be written.
+        PolicyError: if the policy is for another number of exits.
+    """
+    record = {
+        "schema": SCHEMA,
+        "policy": file.policy.to_json(),
+        "num_exits": num_exits,
+        "kept": list(file.policy.kept(num_exits)),
+        "found": dict(file.found),
+    }
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """Read policy.json.
+
+    Raises:
+        PolicyError: if the file is missing, no policy, of another version, or contradicts itself; names the field.
+    """
+    try:
+        return _read(path)
+    except PolicyError as error:
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise PolicyError(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix) from None
+
+
+def _read(path: Path) -> PolicyFile:
+    try:
+        if not path.is_file():
+            raise PolicyError("no such file", fix="ceesim search --out policy.json writes one")
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_FILE_BYTES + 1)
+        if len(data) > LARGEST_FILE_BYTES:
+            raise PolicyError("too large for a policy", expected=f"at most {LARGEST_FILE_BYTES:,} bytes")
+        record = json.loads(data.decode())
+    except OSError as error:
+        raise PolicyError(f"cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"not JSON: {str(error)[:120]}") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        got = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise PolicyError(
+            "not a policy file of this version", where="schema", got=repr(got)[:80], expected=repr(SCHEMA)
+        )
+    if unknown := sorted(record.keys() - {"schema", "policy", "num_exits", "kept", "found"}):
+        raise PolicyError("unknown keys", got=", ".join(unknown)[:200])
+    policy = policy_from_json(record.get("policy"))
+    num_exits, found = record.get("num_exits"), record.get("found", {})
+    if type(num_exits) is not int or not 0 <= num_exits <= LARGEST_NUM_EXITS:
+        raise PolicyError("not a number of exits", where="num_exits", got=repr(num_exits)[:80])
+    if record.get("kept") != list(policy.kept(num_exits)):
+        raise PolicyError(
+            "not the exits that the policy keeps",
+            where="kept",
+            got=repr(record.get("kept"))[:80],
+            expected=str(list(policy.kept(num_exits))),
+            fix="a null threshold is an exit that is not kept",
+        )
+    if not isinstance(found, dict):
+        raise PolicyError("must be a JSON object", where="found", got=type(found).__name__)
+    return PolicyFile(policy, found)

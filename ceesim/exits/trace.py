@@ -1,0 +1,365 @@
+"""The trace: what every input did at every exit, with the network it happened on. The one file `ceesim run` needs.
+
+A trace states decisions (exit_index, predictions, remaining classes) and, if it has them, the evidence (logits). With
+evidence, loading replays the stored policy and refuses the file unless every decision comes out again; another policy
+can then be replayed without a network. Without evidence, loading checks that the decisions fit each other.
+All arrays have one row per input, in the order of the data set; docs/trace-format.md is the format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ceesim.errors import PolicyError, TraceError, WorkloadError
+from ceesim.exits.exclusion import Exclude
+from ceesim.exits.npz import Archive, Header, open_archive, write_archive
+from ceesim.exits.policy import Decisions, ExitPolicy, Logits
+from ceesim.exits.policy import replay as replay_policy
+from ceesim.exits.policy_file import policy_from_json
+from ceesim.exits.references import External
+from ceesim.workload.network import Workload
+from ceesim.workload.serialize import from_json, to_json
+
+SCHEMA: Final = "ceesim.trace/1"
+LARGEST_NUM_INPUTS: Final = 10_000_000
+LARGEST_META_BYTES: Final = 16 << 20
+
+Json: TypeAlias = Mapping[str, Any]
+
+_REQUIRED: Final = ("meta", "labels", "exit_index", "predictions")
+_OPTIONAL: Final = ("remaining", "logits", "final_logits", "predictions_masked", "density")
+_FREE_TEXT: Final = ("preprocessing", "training", "capture", "provenance")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExitTrace:
+    """What a network and a policy did with a data set.
+
+    Args:
+        workload: the network, exits marked: N exits, M classes.
+        dataset: name of the data, as a person would cite it, e.g. ``CIFAR-10``.
+        split: which part, e.g. ``test`` or ``val``.
+        policy: who decided.
+        labels: int [inputs]; −1: unknown.
+        exit_index: int [inputs], 1..N; N+1: ran to the end.
+        predictions: int [inputs], under the policy.
+        remaining: uint8 [inputs, N, ceil(M/8)], big-endian bits: the classes that remain after each exit that the input
+            reached, zeros after it left; None: the policy excludes nothing.
+        logits: float16 or float32 [inputs, N, M], or None.
+        final_logits: float16 or float32 [inputs, M]; None if and only if `logits` is.
+        predictions_masked: int [inputs]: what `masked_final` would predict, where that differs, or None.
+        density: float16 [inputs, ops]: share of non-zero values in each op's ifmap, in Workload op order, or None.
+        preprocessing, training, capture, provenance: JSON for people and reports; nothing is computed from it, but for
+            ``training["alpha"]`` (calibration) and ``capture["precision"]`` (the hardware's should be the same).
+
+    Raises:
+        TraceError: names the array that is wrong, and how.
+    """
+
+    workload: Workload
+    dataset: str
+    split: str
+    policy: ExitPolicy
+    labels: NDArray[np.int64]
+    exit_index: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    remaining: NDArray[np.uint8] | None = None
+    logits: Logits | None = None
+    final_logits: Logits | None = None
+    predictions_masked: NDArray[np.int64] | None = None
+    density: NDArray[np.float16] | None = None
+    preprocessing: Json = field(default_factory=dict)
+    training: Json = field(default_factory=dict)
+    capture: Json = field(default_factory=dict)
+    provenance: Json = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from ceesim.exits.trace_checks import check
+
+        check(self)
+
+    @classmethod
+    def from_logits(
+        cls,
+        workload: Workload,
+        labels: NDArray[np.integer[Any]],
+        logits: NDArray[np.floating[Any]],
+        final_logits: NDArray[np.floating[Any]],
+        policy: ExitPolicy,
+        *,
+        dataset: str,
+        split: str,
+        dtype: DTypeLike = np.float16,
+        density: NDArray[np.floating[Any]] | None = None,
+        preprocessing: Json | None = None,
+        training: Json | None = None,
+        capture: Json | None = None,
+        provenance: Json | None = None,
+    ) -> ExitTrace:
+        """The trace of logits [inputs, N, M] and final logits [inputs, M], rounded to `dtype` before deciding.
+
+        Where rounding lost something, ``capture["rounding_flips"]`` says how many inputs left elsewhere or were
+        predicted otherwise than they would have been in float32.
+
+        Raises:
+            TraceError: if an array does not fit the network, or a logit is too large for `dtype`.
+            PolicyError: if the policy was made for another number of exits.
+        """
+        with np.errstate(over="ignore"):
+            stored, stored_final = logits.astype(dtype), final_logits.astype(dtype)
+        known = np.asarray(labels, np.int64)
+        if logits.ndim != 3 or logits.shape[1] != workload.num_exits:
+            raise TraceError("one row of logits per exit is needed", where="logits", got=logits.shape)
+        decisions = replay_policy(policy, stored, stored_final, known)
+        told = dict(capture or {})
+        if stored.dtype.itemsize < logits.dtype.itemsize:
+            exact = replay_policy(policy, logits.astype(np.float32), final_logits.astype(np.float32), known)
+            told["rounding_flips"] = {
+                "exit_index": int(np.count_nonzero(exact.exit_index != decisions.exit_index)),
+                "predictions": int(np.count_nonzero(exact.predictions != decisions.predictions)),
+            }
+        return cls(
+            workload=workload,
+            dataset=dataset,
+            split=split,
+            policy=policy,
+            labels=known,
+            exit_index=decisions.exit_index,
+            predictions=decisions.predictions,
+            remaining=decisions.remaining,
+            logits=stored,
+            final_logits=stored_final,
+            predictions_masked=_masked(policy, stored_final, decisions),
+            density=None if density is None else density.astype(np.float16),
+            preprocessing=preprocessing or {},
+            training=training or {},
+            capture=told,
+            provenance=provenance or {},
+        )
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of inputs."""
+        return len(self.labels)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right predictions under the stored policy among the inputs with a label; None if there is none."""
+        return self._share(self.predictions)
+
+    @property
+    def static_accuracy(self) -> float | None:
+        """The same for the final classifier, had everybody run to the end; None without logits or labels."""
+        return None if self.final_logits is None else self._share(self.final_logits.argmax(axis=1))
+
+    def _share(self, predictions: NDArray[Any]) -> float | None:
+        known = self.labels >= 0
+        return float(np.mean(predictions[known] == self.labels[known])) if known.any() else None
+
+    def evidence(self) -> tuple[Logits, Logits]:
+        """Logits [inputs, N, M] and final logits [inputs, M].
+
+        Raises:
+            TraceError: if the trace holds decisions only.
+        """
+        if self.logits is None or self.final_logits is None:
+            raise TraceError("holds decisions only: searching thresholds or replaying another policy needs logits")
+        return self.logits, self.final_logits
+
+    def under(self, policy: ExitPolicy) -> ExitTrace:
+        """The same inputs under another policy.
+
+        Raises:
+            TraceError: if the trace holds decisions only.
+            PolicyError: if the policy was made for another number of exits.
+        """
+        logits, final_logits = self.evidence()
+        decisions = replay_policy(policy, logits, final_logits, self.labels)
+        return replace(
+            self,
+            policy=policy,
+            exit_index=decisions.exit_index,
+            predictions=decisions.predictions,
+            remaining=decisions.remaining,
+            predictions_masked=_masked(policy, final_logits, decisions),
+            capture={key: value for key, value in self.capture.items() if key != "rounding_flips"},
+        )
+
+
+def _masked(policy: ExitPolicy, final_logits: Logits, decisions: Decisions) -> NDArray[np.int64] | None:
+    """What the policy would predict with `masked_final`, if that differs from what it predicts."""
+    num_exits = decisions.remaining.shape[1]
+    ended = np.flatnonzero(decisions.exit_index == num_exits + 1)
+    if not isinstance(policy, Exclude) or policy.masked_final or num_exits == 0 or len(ended) == 0:
+        return None
+    last = np.unpackbits(decisions.remaining[ended, -1], axis=1, count=final_logits.shape[1]).astype(bool)
+    predictions = replace(policy, masked_final=True).finish(final_logits[ended], last)
+    if np.array_equal(predictions, decisions.predictions[ended]):
+        return None
+    masked = decisions.predictions.copy()
+    masked[ended] = predictions
+    return masked
+
+
+def verify(trace: ExitTrace) -> None:
+    """Replay the stored policy on the stored logits, if there are any, and compare every decision.
+
+    Raises:
+        TraceError: if one comes out otherwise; names the array and the first input.
+    """
+    if trace.logits is None or trace.final_logits is None or isinstance(trace.policy, External):
+        return
+    replayed = replay_policy(trace.policy, trace.logits, trace.final_logits, trace.labels)
+    masked = _masked(trace.policy, trace.final_logits, replayed)
+    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [
+        ("exit_index", trace.exit_index, replayed.exit_index),
+        ("predictions", trace.predictions, replayed.predictions),
+        ("remaining", trace.remaining, replayed.remaining if trace.remaining is not None else None),
+        ("predictions_masked", trace.predictions_masked, masked if trace.predictions_masked is not None else None),
+    ]
+    for name, stored, again in pairs:
+        if stored is None or (again is not None and np.array_equal(stored, again)):
+            continue
+        if again is None:
+            raise TraceError("says what predictions says already, or what this policy cannot", where=name)
+        wrong = np.flatnonzero((stored != again).reshape(len(stored), -1).any(axis=1))
+        raise TraceError(
+            f"not what the stored policy does with the stored logits, for {len(wrong)} inputs, first {wrong[0]}",
+            where=name,
+            got=stored[wrong[0]].tolist(),
+            expected=str(again[wrong[0]].tolist()),
+        )
+
+
+def save_trace(trace: ExitTrace, path: Path | str) -> None:
+    """Write a trace; the same trace gives the same bytes.
+
+    Raises:
+        TraceError: if its decisions are not those of its policy, or its JSON parts hold what JSON cannot.
+        OutputError: if the file cannot be written.
+    """
+    verify(trace)
+    meta = {
+        "schema": SCHEMA,
+        "network": to_json(trace.workload),
+        "dataset": trace.dataset,
+        "split": trace.split,
+        "policy": trace.policy.to_json(),
+    } | {key: dict(getattr(trace, key)) for key in _FREE_TEXT}
+    try:
+        text = json.dumps(meta, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise TraceError(f"not JSON: {error}", where="meta") from None
+    arrays: dict[str, NDArray[Any]] = {"meta": np.frombuffer(text.encode(), np.uint8)}
+    for name in (*_REQUIRED[1:], *_OPTIONAL):
+        array = getattr(trace, name)
+        if array is not None:
+            arrays[name] = array.astype(np.int32) if array.dtype == np.int64 else array
+    write_archive(Path(path), arrays)
+
+
+def load_trace(path: Path | str) -> ExitTrace:
+    """Read a trace, and believe nothing in it before it is checked.
+
+    Raises:
+        TraceError: if the file is missing, damaged, hostile, of another version, or contradicts itself; names the file
+            and the array.
+    """
+    try:
+        with open_archive(Path(path)) as archive:
+            trace = _read(archive)
+        verify(trace)
+    except TraceError as error:
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise TraceError(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix) from None
+    return trace
+
+
+def _read(archive: Archive) -> ExitTrace:
+    from ceesim.exits.trace_checks import check_headers
+
+    names = {*archive.headers}
+    if missing := [name for name in _REQUIRED if name not in names]:
+        raise TraceError("missing arrays", got=", ".join(sorted(names))[:200], expected=", ".join(missing))
+    if unknown := sorted(names - {*_REQUIRED, *_OPTIONAL}):
+        raise TraceError("unknown arrays", got=", ".join(unknown)[:200], expected=", ".join((*_REQUIRED, *_OPTIONAL)))
+    meta = _read_meta(archive)
+    try:
+        workload = from_json(meta["network"])
+    except WorkloadError as error:
+        raise TraceError(f"network: {error}", where="meta") from None
+    try:
+        policy = policy_from_json(meta["policy"])
+    except PolicyError as error:
+        raise TraceError(f"policy: {error}", where="meta") from None
+    headers: dict[str, Header] = {name: header for name, header in archive.headers.items() if name != "meta"}
+    check_headers(headers, workload, LARGEST_NUM_INPUTS)
+    arrays: dict[str, Any] = {}
+    for name, header in headers.items():
+        array = archive.read(name)
+        arrays[name] = array.astype(np.int64) if header.dtype.kind in "iu" and name != "remaining" else array
+    return ExitTrace(
+        workload=workload,
+        dataset=meta["dataset"],
+        split=meta["split"],
+        policy=policy,
+        **arrays,
+        **{key: meta.get(key, {}) for key in _FREE_TEXT},
+    )
+
+
+def _read_meta(archive: Archive) -> dict[str, Any]:
+    """The JSON object in `meta`, its keys and their types checked."""
+    header = archive.headers["meta"]
+    if header.dtype != np.uint8 or len(header.shape) != 1 or header.num_bytes > LARGEST_META_BYTES:
+        raise TraceError("must be the bytes of a JSON text", where="meta", got=f"{header.dtype} {list(header.shape)}")
+    try:
+        meta = json.loads(archive.read("meta").tobytes().decode(), parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise TraceError(f"not JSON: {str(error)[:120]}", where="meta") from None
+    if not isinstance(meta, dict):
+        raise TraceError("must be a JSON object", where="meta", got=type(meta).__name__)
+    if meta.get("schema") != SCHEMA:
+        newer = isinstance(meta.get("schema"), str) and meta["schema"].startswith("ceesim.trace/")
+        raise TraceError(
+            "unknown version of the trace format",
+            where="meta",
+            got=repr(meta.get("schema"))[:80],
+            expected=repr(SCHEMA),
+            fix="upgrade ceesim, or capture the trace again" if newer else None,
+        )
+    known = {"schema", "network", "dataset", "split", "policy", *_FREE_TEXT}
+    if unknown := sorted(meta.keys() - known):
+        raise TraceError("unknown keys", where="meta", got=", ".join(unknown)[:200], expected=", ".join(sorted(known)))
+    if isinstance(meta.get("network"), str):
+        raise TraceError(
+            "only names its network",
+            where="meta",
+            got=repr(meta["network"])[:80],
+            expected="the whole network, as ceesim.workload.serialize.to_json writes it",
+            fix="copy the key 'network' from a trace of the same network and width",
+        )
+    kinds = {"network": dict, "policy": dict, "dataset": str, "split": str} | dict.fromkeys(_FREE_TEXT, dict)
+    for key, kind in kinds.items():
+        if not isinstance(meta.get(key, {} if key in _FREE_TEXT else None), kind):
+            raise TraceError(f"{key!r} is missing or no {kind.__name__}", where="meta", got=repr(meta.get(key))[:80])
+    return meta
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value

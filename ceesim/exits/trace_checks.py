@@ -1,0 +1,168 @@
+"""What must hold between the arrays of a trace and its network; linear in the inputs, a few passes over each array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceesim.errors import PolicyError, TraceError
+from ceesim.exits.npz import Header
+
+if TYPE_CHECKING:
+    from ceesim.exits.trace import ExitTrace
+    from ceesim.workload.network import Workload
+
+_KINDS: Final = {"logits": "f", "final_logits": "f", "density": "f", "remaining": "u"}
+_LABEL: Final = {"i": "integers", "u": "uint8", "f": "float16 or float32"}
+
+
+def _shape_of(name: str, num_inputs: int, workload: Workload) -> tuple[int, ...]:
+    exits, classes = workload.num_exits, workload.num_classes
+    return {
+        "remaining": (num_inputs, exits, -(-classes // 8)),
+        "logits": (num_inputs, exits, classes),
+        "final_logits": (num_inputs, classes),
+        "density": (num_inputs, len(workload.ops)),
+    }.get(name, (num_inputs,))
+
+
+def _kind_fits(name: str, dtype: np.dtype[Any]) -> bool:
+    kind = _KINDS.get(name, "i")
+    if kind == "f":
+        return dtype.kind == "f" and dtype.itemsize in (2, 4)
+    return dtype.kind in "iu" if kind == "i" else dtype == np.uint8
+
+
+def check_headers(headers: Mapping[str, Header], workload: Workload, largest_num_inputs: int) -> None:
+    """Compare type and shape of every array with the network, before any is read.
+
+    Raises:
+        TraceError: names the array.
+    """
+    shape = headers["labels"].shape
+    if len(shape) != 1 or not 0 < shape[0] <= largest_num_inputs:
+        raise TraceError(
+            "wrong shape", where="labels", got=list(shape), expected=f"[inputs], 1 to {largest_num_inputs:,} of them"
+        )
+    for name, header in headers.items():
+        _check_layout(name, header.dtype, header.shape, shape[0], workload)
+
+
+def _check_layout(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], num_inputs: int, workload: Workload) -> None:
+    expected = _shape_of(name, num_inputs, workload)
+    if not _kind_fits(name, dtype):
+        raise TraceError("wrong type", where=name, got=str(dtype), expected=_LABEL[_KINDS.get(name, "i")])
+    if shape != expected:
+        raise TraceError(
+            "wrong shape",
+            where=name,
+            got=list(shape),
+            expected=f"{list(expected)} for {num_inputs} inputs on {workload.name!r}, "
+            f"{workload.num_exits} exits, {workload.num_classes} classes",
+        )
+
+
+def check(trace: ExitTrace) -> None:
+    """Check every array against the network and the policy, and the decisions against each other.
+
+    Raises:
+        TraceError: names the array, the first offending input, and what was expected.
+    """
+    workload = trace.workload
+    present = {
+        name: array
+        for name in ("labels", "exit_index", "predictions", "predictions_masked", "remaining", "logits", "final_logits",
+                     "density")
+        if (array := getattr(trace, name)) is not None
+    }  # fmt: skip
+    if len(trace.labels) == 0:
+        raise TraceError("holds no inputs", where="labels")
+    for name, array in present.items():
+        _check_layout(name, array.dtype, array.shape, len(trace.labels), workload)
+    if (trace.logits is None) != (trace.final_logits is None):
+        raise TraceError("logits and final_logits come together or not at all", where="logits")
+    _check_range("labels", trace.labels, -1, workload.num_classes - 1)
+    _check_range("exit_index", trace.exit_index, 1, workload.num_exits + 1)
+    _check_range("predictions", trace.predictions, 0, workload.num_classes - 1)
+    if trace.predictions_masked is not None:
+        _check_range("predictions_masked", trace.predictions_masked, 0, workload.num_classes - 1)
+    for name in ("logits", "final_logits"):
+        if name in present and not np.isfinite(present[name]).all():
+            raise _first(name, ~np.isfinite(present[name]), "not a finite number", present[name])
+    if trace.density is not None:
+        inside = (trace.density >= 0) & (trace.density <= 1)
+        if not inside.all():
+            raise _first("density", ~inside, "not a share from 0 to 1", trace.density)
+    _check_kept(trace)
+    _check_remaining(trace)
+
+
+def _check_range(name: str, values: NDArray[np.int64], lowest: int, highest: int) -> None:
+    if values.min() < lowest or values.max() > highest:
+        raise _first(name, (values < lowest) | (values > highest), "out of range", values, f"{lowest} to {highest}")
+
+
+def _first(
+    name: str, wrong: NDArray[np.bool_], what: str, values: NDArray[Any], expected: str | None = None
+) -> TraceError:
+    row = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
+    value = values[row][wrong[row]].flat[0] if wrong.ndim > 1 else values[row]
+    return TraceError(f"input {row}: {what}", where=name, got=value, expected=expected)
+
+
+def _check_kept(trace: ExitTrace) -> None:
+    """Nobody leaves where the policy keeps no exit."""
+    try:
+        kept = trace.policy.kept(trace.workload.num_exits)
+    except PolicyError as error:
+        raise TraceError(f"policy: {error}", where="meta") from None
+    allowed = np.zeros(trace.workload.num_exits + 2, bool)
+    allowed[[*kept, trace.workload.num_exits + 1]] = True
+    left = allowed[trace.exit_index]
+    if not left.all():
+        raise _first("exit_index", ~left, "left at an exit that the policy does not keep", trace.exit_index)
+
+
+def _check_remaining(trace: ExitTrace) -> None:
+    """Classes remain while an input runs, and no longer; under exclusion it leaves with the one that is left."""
+    remaining = trace.remaining
+    if remaining is None:
+        if trace.policy.excludes:
+            raise TraceError(f"policy {trace.policy.name!r} excludes classes: which ones remain?", where="remaining")
+        return
+    num_exits, num_classes = trace.workload.num_exits, trace.workload.num_classes
+    if num_exits == 0:
+        return
+    spare = 8 * remaining.shape[2] - num_classes
+    if (remaining[:, :, -1] & ((1 << spare) - 1)).any():
+        wrong = (remaining[:, :, -1] & ((1 << spare) - 1)) != 0
+        raise _first("remaining", wrong, f"a bit beyond class {num_classes - 1} is set", remaining[:, :, -1])
+    counts = np.zeros(remaining.shape[:2], np.uint16 if num_classes < 1 << 16 else np.uint32)
+    for column in range(remaining.shape[2]):
+        counts += np.bitwise_count(remaining[:, :, column])
+    exits = np.arange(1, num_exits + 1)
+    reached = exits <= trace.exit_index[:, None]
+    if not np.array_equal(counts > 0, reached):
+        raise _first("remaining", (counts > 0) != reached, "classes remain exactly at the exits it reached", counts)
+    if not trace.policy.excludes:
+        if not np.array_equal(counts == num_classes, reached):
+            wrong = (counts == num_classes) != reached
+            raise _first("remaining", wrong, f"policy {trace.policy.name!r} excludes nothing", counts)
+        return
+    leaving = exits == trace.exit_index[:, None]
+    if num_classes > 1 and not np.array_equal(counts == 1, leaving):
+        raise _first("remaining", (counts == 1) != leaving, "an input leaves when one class remains", counts)
+    early = np.flatnonzero(trace.exit_index <= num_exits)
+    predicted = trace.predictions[early]
+    last = remaining[early, trace.exit_index[early] - 1, predicted >> 3]
+    stray = last != 128 >> (predicted & 7)
+    if stray.any():
+        row = int(early[np.flatnonzero(stray)[0]])
+        raise TraceError(
+            f"input {row} left with another class than the one that remains",
+            where="predictions",
+            got=trace.predictions[row],
+        )
