@@ -123,3 +123,11 @@ def _dma(hardware: Hardware) -> Iterator[Problem]:
             f"at most {smallest // 2} B",
             "write a shorter beat or a larger buffer",
         )
+    if hardware.dma.request_bytes < beat:
+        yield Problem(
+            ("dma", "request"),
+            "a request is smaller than one beat",
+            f"{hardware.dma.request_bytes} B",
+            f"at least {beat} B",
+            f"write request: {4 * beat} B",
+        )

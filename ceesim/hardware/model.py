@@ -168,6 +168,9 @@ class Dma(Record):
         description="loads and stores take turns, or have a queue and half the bandwidth each", examples=["shared"]
     )
     beat_bytes: Size = Field(alias="beat", description="bytes that move in one cycle at most", examples=["16 B"])
+    request_bytes: Size = Field(
+        default=64, alias="request", description="largest request to DRAM; longer runs are split", examples=["64 B"]
+    )
     setup_cycles: Cycles = Field(description="cycles to start a transfer", examples=[19])
     max_outstanding: Count = Field(description="requests in flight at most", examples=[16])
     turnaround_cycles: Cycles = Field(description="cycles between two bursts of requests", examples=[6])
