@@ -2,8 +2,8 @@
 
 With σ the logistic function, class c goes at exit i when σ(z_c) < β_i·σ(z_m), m being the head's most likely class.
 In logits that is z_c < t with t = logit(β_i·σ(z_m)) = ln β_i − ln(1 − β_i + exp(−z_m)): one scalar function of the
-largest logit, then one compare per class; no softmax, no sigmoid. Exclusion is cumulative, and the argmax of the current
-head is re-admitted before the compare (recovery), so nobody is ever left without a class.
+largest logit, then one compare per class; no softmax, no sigmoid. Exclusion is cumulative, and the argmax of the
+current head is re-admitted before the compare (recovery), so nobody is ever left without a class.
 
 Source: Wang, Li, Zhang, "Early-Exit with Class Exclusion for Efficient Inference of Neural Networks", AICAS 2024,
 arXiv 2309.13443, Eq. 1. The logit form and the calibration are ours. Heads trained with a positive-class weight α put

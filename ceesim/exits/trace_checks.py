@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ceesim.workload.network import Workload
 
 _KINDS: Final = {"logits": "f", "final_logits": "f", "density": "f", "remaining": "u"}
+_SPARE: Final = (0, *((1 << 8 - used) - 1 for used in range(1, 8)))
+"""The bits of the last byte that belong to no class, by number of classes modulo 8."""
 _LABEL: Final = {"i": "integers", "u": "uint8", "f": "float16 or float32"}
 
 
@@ -136,33 +138,39 @@ def _check_remaining(trace: ExitTrace) -> None:
     num_exits, num_classes = trace.workload.num_exits, trace.workload.num_classes
     if num_exits == 0:
         return
-    spare = 8 * remaining.shape[2] - num_classes
-    if (remaining[:, :, -1] & ((1 << spare) - 1)).any():
-        wrong = (remaining[:, :, -1] & ((1 << spare) - 1)) != 0
-        raise _first("remaining", wrong, f"a bit beyond class {num_classes - 1} is set", remaining[:, :, -1])
-    counts = np.zeros(remaining.shape[:2], np.uint16 if num_classes < 1 << 16 else np.uint32)
-    for column in range(remaining.shape[2]):
-        counts += np.bitwise_count(remaining[:, :, column])
-    exits = np.arange(1, num_exits + 1)
-    reached = exits <= trace.exit_index[:, None]
-    if not np.array_equal(counts > 0, reached):
-        raise _first("remaining", (counts > 0) != reached, "classes remain exactly at the exits it reached", counts)
-    if not trace.policy.excludes:
-        if not np.array_equal(counts == num_classes, reached):
-            wrong = (counts == num_classes) != reached
-            raise _first("remaining", wrong, f"policy {trace.policy.name!r} excludes nothing", counts)
-        return
-    leaving = exits == trace.exit_index[:, None]
-    if num_classes > 1 and not np.array_equal(counts == 1, leaving):
-        raise _first("remaining", (counts == 1) != leaving, "an input leaves when one class remains", counts)
-    early = np.flatnonzero(trace.exit_index <= num_exits)
-    predicted = trace.predictions[early]
-    last = remaining[early, trace.exit_index[early] - 1, predicted >> 3]
-    stray = last != 128 >> (predicted & 7)
+    stray = remaining[:, :, -1] & _SPARE[num_classes % 8]
     if stray.any():
-        row = int(early[np.flatnonzero(stray)[0]])
+        raise _first("remaining", stray != 0, f"a bit beyond class {num_classes - 1} is set", remaining[:, :, -1])
+    found = _counts(remaining)
+    if trace.policy.excludes:  # several remain while it runs, one where it leaves
+        found, running, leaving = np.minimum(found, 2), 2, 1
+    else:
+        running = leaving = num_classes
+    exits, ends = np.arange(1, num_exits + 1), np.arange(num_exits + 2)[:, None]
+    pattern = (running * (exits < ends) + leaving * (exits == ends)).astype(found.dtype)
+    expected = pattern[trace.exit_index]
+    if not np.array_equal(found, expected):
+        wrong = found != expected
+        row, exit_index = (int(index[0]) for index in np.nonzero(wrong))
+        what = "several classes until it leaves, then one" if trace.policy.excludes else "all classes until it leaves"
         raise TraceError(
-            f"input {row} left with another class than the one that remains",
-            where="predictions",
-            got=trace.predictions[row],
+            f"input {row} left at exit {trace.exit_index[row]}, which the classes remaining at exit {exit_index + 1} deny",
+            where="remaining",
+            got=f"{_counts(remaining[row : row + 1])[0, exit_index]} classes",
+            expected=f"{what}, none after",
         )
+    if trace.policy.excludes:
+        rows = np.flatnonzero(trace.exit_index <= num_exits)
+        predicted = trace.predictions[rows]
+        other = remaining[rows, trace.exit_index[rows] - 1, predicted >> 3] != 128 >> (predicted & 7)
+        if other.any():
+            what = f"input {rows[other][0]} left with a class that is not the one that remains"
+            raise TraceError(what, where="predictions", got=predicted[other][0])
+
+
+def _counts(remaining: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
+    """How many classes remain, [inputs, N]."""
+    width = remaining.shape[2]
+    if width in (1, 2, 4, 8):
+        return np.asarray(np.bitwise_count(remaining.view(f"u{width}")[:, :, 0]))
+    return np.asarray(np.bitwise_count(remaining).sum(axis=2, dtype=np.uint32))
