@@ -6,7 +6,9 @@ k × m, T = n). A product of F folds takes ``overhead + L + (F − 1)·I + S + D
 * L, weight load before the first operand (ws, is);
 * S = (T−1) + (rows−1)·row_pitch + (cols−1)·col_pitch + pe_latency + edge_registers, first operand in to last result;
 * D, the drain of the last results (os);
-* I, the interval between folds: the smallest at which back-to-back folds stay bit-exact on that array.
+* I, the interval between folds: the smallest at which back-to-back folds stay bit-exact on that array. Results that
+  drain from shadow registers (os), and weights that wait in a second buffer (ws, is), leave room for the next fold's
+  while this one streams; I is then the larger of T and the time that the drain or the reload keeps its registers.
 
 Cycles are differences of clock edges; the inclusive count is one more. `tests/oracle` moves every operand of every such
 array cycle by cycle and confirms S, D and I, partial folds included.
@@ -95,20 +97,19 @@ class GemmTiming:
 
 
 def fold_timing(
-    rows: int, cols: int, dataflow: Dataflow, profile: Profile = Profile.TEXTBOOK, timing: ArrayTiming | None = None
+    rows: int, cols: int, dataflow: Dataflow, profile: Profile | None, timing: ArrayTiming | None = None
 ) -> FoldTiming:
-    """The ints of an array: those of `timing` if given, else those of the named profile.
+    """The ints of an array: those of `timing` if given, else those of the named profile (textbook by default).
 
     Raises:
-        HardwareError: if the profile does not know the dataflow or the size, or if `timing` contradicts itself.
+        HardwareError: if the profile does not know the dataflow or the size.
     """
     law = Law.ARRAY
     if timing is None:
-        known = PROFILES[profile]
-        law = known.law
-        of_size = known.timing(dataflow)
+        profile = profile or Profile.TEXTBOOK
+        law, of_size = PROFILES[profile].law, PROFILES[profile].timing(dataflow)
         if of_size is None:
-            able = [flow.value for flow in Dataflow if known.timing(flow)]
+            able = [flow.value for flow in Dataflow if PROFILES[profile].timing(flow)]
             raise HardwareError(
                 f"profile {profile.value} has no dataflow {dataflow.value}",
                 got=dataflow.value,
@@ -183,20 +184,21 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
                 load = 0
                 drain_busy = drain = 0
                 if array.drain == _DRAIN_ROWS:
-                    drain_busy, drain = r, r - 1
+                    drain_busy, drain = (r - 1) * max(1, array.row_pitch) + 1, r - 1
                 elif array.drain == _DRAIN_COLS:
-                    drain_busy, drain = r + 2 * c - 2, c - 1
+                    drain_busy = (r - 1) * array.row_pitch + (c - 1) * (array.col_pitch + 1) + 1
+                    drain = c - 1
                 tail += drain
                 interval = max(streamed, drain_busy) if array.shadow_registers else tail
             else:
                 load = r if array.load_cycles < 0 else array.load_cycles
-                late = max(0, array.row_pitch - array.load_skew_rows) * (r - 1)
-                late += max(0, array.col_pitch - array.load_skew_cols) * (c - 1)
-                if array.weight_buffers == 2:
-                    interval = max(streamed, r + late if array.reload_cycles < 0 else array.reload_cycles)
+                reload = load + array.input_registers
+                reload += max(0, array.row_pitch - array.load_skew_rows) * (r - 1)
+                reload += max(0, array.col_pitch - array.load_skew_cols) * (c - 1)
+                if array.weight_buffers == 1:
+                    interval = max(r, reload + streamed - 1)
                 else:
-                    interval = load + streamed - 1 + array.input_registers + late
-                    interval = max(interval, r if array.reload_cycles < 0 else array.reload_cycles)
+                    interval = max(streamed, array.reload_cycles if array.reload_cycles >= 0 else max(r, reload))
             if array.law == _SCALESIM:
                 interval = load + tail
             elif array.law == _GEMMINI:  # rows come in tiles of the array's size; the op's last tile preloads nothing
