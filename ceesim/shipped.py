@@ -63,5 +63,5 @@ def find(name: str | Path, shelf: Shelf) -> Path:
         "no such file",
         where=str(name),
         expected=f"a path, or a shipped file: {', '.join(shipped)}" if shipped else "a path",
-        fix=f"did you mean {close[0]}?" if close else "check the name; ceesim inspect FILE shows what a file holds",
+        fix=f"did you mean {close[0]}?" if close else "check the name and the working directory",
     )

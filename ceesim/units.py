@@ -43,6 +43,15 @@ _EXAMPLES: Final = {
     "voltage": "0.6 V",
     "temperature": "300 K",
 }
+_BASE: Final = {
+    "size": "B",
+    "frequency": "Hz",
+    "bandwidth": "B/s",
+    "time": "ps",
+    "length": "nm",
+    "voltage": "mV",
+    "temperature": "K",
+}
 _LONGEST: Final = 40  # characters of a quantity that anyone would write
 _QUANTITY: Final = re.compile(r"\s*([+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)\s*([A-Za-zµ/]*)\s*", re.ASCII)
 
@@ -69,8 +78,7 @@ def parse(value: object, kind: str) -> int:
         raise UnitError(what, got=repr(value), expected=f"one of {', '.join(units)}", fix=f"write it like {example}")
     exact = number * (units[unit] if unit else 1)
     if exact.denominator != 1:
-        base = next(name for name, factor in units.items() if factor == 1)
-        raise UnitError(f"not a whole number of {base}", got=repr(value), fix=f"write it like {example}")
+        raise UnitError(f"not a whole number of {_BASE[kind]}", got=repr(value), fix=f"write it like {example}")
     return int(exact)
 
 
@@ -79,9 +87,24 @@ def symbols(kind: str) -> tuple[str, ...]:
     return tuple(_UNITS[kind])
 
 
+def base_unit(kind: str) -> str:
+    """The unit of a bare number."""
+    return _BASE[kind]
+
+
 def example(kind: str) -> str:
     """A `kind` as a user would write it."""
     return _EXAMPLES[kind]
+
+
+def write(value: int, kind: str) -> str:
+    """`value` base units of `kind` as a person would write them: 131072 → '128 KiB'. `parse` gives it back exactly."""
+    spoken = [(symbol, factor) for symbol, factor in _UNITS[kind].items() if not symbol.endswith("b/s")]
+    for symbol, factor in sorted(spoken, key=lambda unit: unit[1], reverse=True):
+        amount = value / factor
+        if 1 <= amount < 10_000 and (amount * 100).denominator == 1:
+            return f"{float(amount):g} {symbol}"
+    return f"{value} {_BASE[kind]}"
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

@@ -76,7 +76,7 @@ class ArrayTiming(Record):
         default=2, strict=True, ge=1, le=2, description="ws, is: with 2 the next fold loads while this one computes"
     )
     reload_cycles: Cycles | None = Field(
-        default=None, description="ws, is, two weight buffers: least spacing of two loads; left out: one per row"
+        default=None, description="ws, is: least spacing of two weight loads; left out: one per row"
     )
     load_skew_rows: Skew | None = Field(
         default=None, description="ws, is: cycles the load is skewed per row; left out: as the operands, at most 1"

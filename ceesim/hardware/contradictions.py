@@ -70,14 +70,6 @@ def _array(hardware: Hardware) -> Iterator[Problem]:
             f"{GEMMINI_SIZE} x {GEMMINI_SIZE}",
             f"write rows: {GEMMINI_SIZE} and cols: {GEMMINI_SIZE}, or profile: {Profile.TEXTBOOK}",
         )
-    if array.timing is not None and array.timing.weight_buffers == 1 and array.timing.reload_cycles is not None:
-        yield Problem(
-            ("array", "timing", "reload_cycles"),
-            "reload_cycles needs a second weight buffer",
-            str(array.timing.reload_cycles),
-            "no reload_cycles with weight_buffers: 1",
-            "remove reload_cycles or write weight_buffers: 2",
-        )
 
 
 def _precision(hardware: Hardware) -> Iterator[Problem]:

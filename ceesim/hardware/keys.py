@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 
@@ -27,6 +27,12 @@ def section(field: FieldInfo) -> type[BaseModel] | None:
 def choices(field: FieldInfo) -> list[str]:
     """The words that `field` may hold, none if it is not a choice."""
     return [word.value for kind in _types(field.annotation) if issubclass(kind, StrEnum) for word in kind]
+
+
+def quantity(field: FieldInfo) -> str | None:
+    """The kind of quantity (see `ceesim.units`) that `field` holds, None if it has no unit."""
+    schemas = [part.json_schema for part in field.metadata if isinstance(part, WithJsonSchema)]
+    return next((str(schema["x-quantity"]) for schema in schemas if schema and "x-quantity" in schema), None)
 
 
 def sections(record: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:

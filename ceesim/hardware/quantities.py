@@ -38,25 +38,13 @@ def _reader(kind: str, least: int, most: int) -> Callable[[object], int]:
                 "{what}",
                 {
                     "what": what,
-                    "expected": f"{least} to {most:,} {_base(kind)}",
+                    "expected": f"{least} to {most:,} {units.base_unit(kind)}",
                     "fix": f"write it like {units.example(kind)}",
                 },
             )
         return number
 
     return read
-
-
-def _base(kind: str) -> str:
-    return {
-        "size": "B",
-        "frequency": "Hz",
-        "bandwidth": "B/s",
-        "time": "ps",
-        "length": "nm",
-        "voltage": "mV",
-        "temperature": "K",
-    }[kind]
 
 
 def _json_schema(kind: str, least: int, most: int, *, unlimited: bool = False) -> WithJsonSchema:
@@ -67,7 +55,7 @@ def _json_schema(kind: str, least: int, most: int, *, unlimited: bool = False) -
     ]
     if unlimited:
         choices.append({"const": UNLIMITED})
-    return WithJsonSchema({"anyOf": choices, "x-quantity": kind, "x-base-unit": _base(kind)})
+    return WithJsonSchema({"anyOf": choices, "x-quantity": kind, "x-base-unit": units.base_unit(kind)})
 
 
 def _or_unlimited(read: Callable[[object], int]) -> Callable[[object], int | None]:

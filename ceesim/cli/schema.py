@@ -1,0 +1,30 @@
+"""``ceesim schema``: what a hardware file may say, for an editor or for a reader."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ceesim.hardware import schema
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "markdown"]),
+    default="json",
+    show_default=True,
+    help="json: JSON Schema 2020-12, for editors; markdown: the reference page.",
+)
+def command(form: str) -> None:
+    """Print the schema of the hardware file.
+
+    An editor that knows YAML schemas completes and checks keys from it: put the output in a file, and
+    `# yaml-language-server: $schema=hardware.schema.json` on the first line of the hardware file.
+
+    Example: ceesim schema > hardware.schema.json
+    """
+    text = json.dumps(schema.json_schema(), indent=2) + "\n" if form == "json" else schema.reference()
+    click.echo(text, nl=False)
