@@ -1,0 +1,488 @@
+"""The loop nest of one layer, lowered to commands: which tile is loaded, computed, drained and stored, after whom.
+
+This is the only place that knows the order of tiles. The mapper times candidates with it and the compiler emits programs
+with it, so what was chosen is what runs. All kernels are integer arithmetic on flat records, compiled by numba.
+
+Loop order: groups, then n outer / m inner or the reverse, k innermost; partial sums therefore never leave the chip. A
+tile is loaded when it is not the one already held, into the other half of its double buffer.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ceesim.mapping.folds import FoldTiming, tile_timing
+from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int32s, Int64s, Unit
+from ceesim.program.jit import jit
+
+NUM_WAITS: Final = 5
+
+# numba freezes module constants into the kernels; IntEnum members become plain ints
+LOAD, STORE = int(Unit.LOAD), int(Unit.STORE)
+IFMAP_DRAM = int(Amount.IFMAP_DRAM_BYTES)
+OFMAP_DRAM = int(Amount.OFMAP_DRAM_BYTES)
+HEAD_WEIGHT_DRAM = int(Amount.HEAD_WEIGHT_DRAM_BYTES)
+MACS = int(Amount.MACS)
+VECTOR_OPS = int(Amount.VECTOR_OPS)
+FOLDS = int(Amount.FOLDS)
+FOLD_PES = int(Amount.FOLD_PES)
+ACTIVATION_READ = int(Amount.ACTIVATION_BUFFER_READ_BYTES)
+ACTIVATION_WRITE = int(Amount.ACTIVATION_BUFFER_WRITE_BYTES)
+PSUM_READ = int(Amount.PSUM_BUFFER_READ_BYTES)
+PSUM_WRITE = int(Amount.PSUM_BUFFER_WRITE_BYTES)
+DMA_BEATS = int(Amount.DMA_BEATS)
+DMA_REQUESTS = int(Amount.DMA_REQUESTS)
+NONE: Final = NO_COMMAND
+
+STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
+
+tile_timing_kernel = jit(tile_timing)
+
+
+class Machine(NamedTuple):
+    """A Hardware as the kernels need it."""
+
+    fold: FoldTiming
+    weight_bits: int
+    activation_bits: int
+    psum_bits: int
+    layer_cycles: int
+    beat_bytes: int
+    request_bytes: int
+    setup_cycles: int
+    max_outstanding: int
+    turnaround_cycles: int
+    dram_latency_cycles: int
+    cycles_numerator: int
+    """Cycles per byte of one DMA queue, as a reduced fraction; 0 for unlimited bandwidth."""
+    cycles_denominator: int
+    shared_queue: int
+
+
+class Nest(NamedTuple):
+    """A layer's loop bounds, the geometry of its ifmap, and where its operands live."""
+
+    has_macs: int
+    mac_unit: int
+    mac_lanes: int
+    """MACs per cycle of a unit other than the array; 0 on the array."""
+    drain_unit: int
+    drain_lanes: int
+    """Element-ops per cycle, 0 for unlimited."""
+    drain_latency_cycles: int
+    groups: int
+    out_rows: int
+    out_width: int
+    k: int
+    n: int
+    in_rows: int
+    in_width: int
+    in_channels: int
+    """Channels that come from DRAM, all groups together."""
+    kernel_rows: int
+    kernel_width: int
+    stride_rows: int
+    stride_width: int
+    pad_rows: int
+    pad_width: int
+    ifmap_from_dram: int
+    weight_from_dram: int
+    weight_dram_amount: int
+    """Which column the weight operand's bytes go to."""
+    weight_read_amount: int
+    weight_write_amount: int
+    bias_bits: int
+    """Of one output channel's bias, which travels with the weights of its first k tile."""
+    ofmap_to_dram: int
+    ofmap_bytes: int
+    vector_ops: int
+    """Of the whole layer, drain passes and fused pooling included."""
+    vector_reads: int
+    """Values a vector layer reads from the activation buffer."""
+
+
+class Tiling(NamedTuple):
+    """Extents of one tile; `m_outer` selects the loop order. An ofmap tile is `rows` whole rows or a piece of one row."""
+
+    groups: int
+    rows: int
+    width: int
+    k: int
+    n: int
+    m_outer: int
+
+
+class Stream(NamedTuple):
+    """The columns of a Program under construction."""
+
+    unit: Int64s
+    occupancy: Int64s
+    latency: Int64s
+    waits: Int32s
+    layer: Int64s
+    segment: Int64s
+    tile: Int64s
+    amounts: Int64s
+
+
+class Place(NamedTuple):
+    """Where a layer stands in the program: its number, its segment, and the rows it must wait for."""
+
+    layer: int
+    segment: int
+    gate: int
+    """Decision that this segment waits for, or NONE."""
+    gates_loads: int
+    ready: int
+    """Last drain among those that made the operands on chip: drains finish in order."""
+    stored: int
+    """Last store among those that made the operands in DRAM."""
+    released: int
+    """Last drain before this layer: only then is its share of the activation buffer free."""
+
+
+# Cursor: what the next layer inherits from the one before.
+ROW, WEIGHT_HALF, WEIGHT_USER, HEAD_HALF, HEAD_USER, IFMAP_HALF, IFMAP_USER = 0, 1, 2, 4, 5, 7, 8
+DRAINED, STAGED, PENDING, PENDING_BYTES, PENDING_RUNS, PENDING_TILE = 10, 12, 14, 15, 16, 17
+PENDING_LAYER, PENDING_SEGMENT, PENDING_GATE, LAST_STORE, LAST_VECTOR = 18, 19, 20, 21, 22
+CURSOR_LENGTH: Final = 23
+
+
+@jit
+def new_cursor() -> Int64s:
+    """The state before the first command: nothing loaded, nobody to wait for."""
+    cursor = np.full(CURSOR_LENGTH, NONE, np.int64)
+    for counter in (ROW, WEIGHT_HALF, HEAD_HALF, IFMAP_HALF):
+        cursor[counter] = 0
+    return cursor
+
+
+@jit
+def new_stream(num_rows: int, num_accounted: int) -> Stream:
+    """Columns for `num_rows` commands, of which the first `num_accounted` get amounts (0: only time matters)."""
+    return Stream(
+        unit=np.zeros(num_rows, np.int64),
+        occupancy=np.zeros(num_rows, np.int64),
+        latency=np.zeros(num_rows, np.int64),
+        waits=np.full((num_rows, NUM_WAITS), NONE, np.int32),
+        layer=np.zeros(num_rows, np.int64),
+        segment=np.zeros(num_rows, np.int64),
+        tile=np.zeros(num_rows, np.int64),
+        amounts=np.zeros((num_accounted, NUM_AMOUNTS), np.int64),
+    )
+
+
+@jit
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Rounded-up quotient of non-negative ints."""
+    return (numerator + denominator - 1) // denominator
+
+
+@jit
+def num_tiles(nest: Nest, tiling: Tiling) -> tuple[int, int, int, int]:
+    """Tiles along groups, m, k and n."""
+    m_tiles = ceil_div(nest.out_rows, tiling.rows) * ceil_div(nest.out_width, tiling.width)
+    return ceil_div(nest.groups, tiling.groups), m_tiles, ceil_div(nest.k, tiling.k), ceil_div(nest.n, tiling.n)
+
+
+@jit
+def max_rows(nest: Nest, tiling: Tiling) -> int:
+    """No layer emits more commands than this."""
+    g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
+    return g_tiles * m_tiles * n_tiles * (3 * k_tiles + 2) + 2
+
+
+@jit
+def span(first: int, count: int, stride: int, kernel: int, pad: int, size: int) -> int:
+    """Ifmap rows (or columns) that `count` outputs from `first` on touch, padding apart."""
+    low = max(first * stride - pad, 0)
+    high = min((first + count - 1) * stride - pad + kernel, size)
+    return max(high - low, 0)
+
+
+@jit
+def bytes_of(elements: int, bits: int) -> int:
+    """Bytes that hold `elements` values of `bits` each, packed."""
+    return ceil_div(elements * bits, 8)
+
+
+@jit
+def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tuple[int, int, int, int]:
+    """(occupancy, latency, beats, requests) of one DMA command that moves `runs` contiguous runs.
+
+    A run is split into requests of at most `request_bytes`; `max_outstanding` of them are in flight, then the queue waits
+    for the memory: a full burst followed by another costs max(W·b, L+b+c). Two commands overlap at most. Stores are posted.
+    """
+    run_bytes = ceil_div(num_bytes, runs)
+    request = min(run_bytes, machine.request_bytes)
+    requests = runs * ceil_div(run_bytes, machine.request_bytes)
+    beats = runs * ceil_div(run_bytes, machine.beat_bytes)
+    if machine.cycles_numerator == 0:
+        return 0, machine.setup_cycles + (machine.dram_latency_cycles if is_load else 0), beats, requests
+    data = max(beats, ceil_div(num_bytes * machine.cycles_numerator, machine.cycles_denominator))
+    if not is_load:
+        occupancy = data + machine.turnaround_cycles
+        return occupancy, machine.setup_cycles + occupancy, beats, requests
+    outstanding = machine.max_outstanding
+    beats_per_request = ceil_div(request, machine.beat_bytes)
+    round_trip = machine.dram_latency_cycles + beats_per_request + machine.turnaround_cycles
+    gap = max(0, round_trip - outstanding * beats_per_request)
+    occupancy = data + requests // outstanding * gap
+    in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
+    occupancy = max(occupancy, in_flight)
+    latency = machine.setup_cycles + machine.dram_latency_cycles + data + (ceil_div(requests, outstanding) - 1) * gap
+    return occupancy, max(latency, occupancy), beats, requests
+
+
+@jit
+def account(stream: Stream, row: int, amount: int, value: int) -> None:
+    """Add to what a command accounts for, where that is asked for."""
+    if row < stream.amounts.shape[0]:
+        stream.amounts[row, amount] += value
+
+
+@jit
+def put(
+    stream: Stream, cursor: Int64s, place: Place, gated: bool, unit: int, tile: int, occupancy: int, latency: int
+) -> int:
+    """Append a command; returns its row."""
+    row = cursor[ROW]
+    stream.unit[row] = unit
+    stream.occupancy[row] = occupancy
+    stream.latency[row] = latency
+    stream.layer[row] = place.layer
+    stream.segment[row] = place.segment
+    stream.tile[row] = tile
+    stream.waits[row, 0] = place.gate if gated else NONE
+    cursor[ROW] = row + 1
+    return row
+
+
+@jit
+def put_transfer(
+    machine: Machine,
+    stream: Stream,
+    cursor: Int64s,
+    place: Place,
+    gated: bool,
+    is_load: bool,
+    tile: int,
+    num_bytes: int,
+    runs: int,
+    amount: int,
+) -> int:
+    """Append a DMA command that moves `num_bytes` of the operand `amount`; returns its row."""
+    occupancy, latency, beats, requests = transfer(machine, num_bytes, runs, is_load)
+    row = put(stream, cursor, place, gated, LOAD if is_load else STORE, tile, occupancy, latency)
+    account(stream, row, amount, num_bytes)
+    account(stream, row, DMA_BEATS, beats)
+    account(stream, row, DMA_REQUESTS, requests)
+    return row
+
+
+@jit
+def flush_store(machine: Machine, stream: Stream, cursor: Int64s) -> None:
+    """Append the store that was held back so that the next tile's loads could go first."""
+    if cursor[PENDING] == NONE:
+        return
+    place = Place(
+        cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], 0, NONE, NONE, NONE
+    )
+    row = put_transfer(
+        machine, stream, cursor, place, True, False,
+        cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
+    )  # fmt: skip
+    stream.waits[row, 1] = cursor[PENDING]
+    account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
+    cursor[STAGED] = cursor[STAGED + 1]
+    cursor[STAGED + 1] = row
+    cursor[LAST_STORE] = row
+    cursor[PENDING] = NONE
+
+
+@jit
+def share(total: int, before: int, now: int, whole: int) -> int:
+    """The part of `total` that belongs to `now` of `whole` units after `before`; the parts sum to `total` exactly."""
+    return total * (before + now) // whole - total * before // whole
+
+
+@jit
+def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Stream, cursor: Int64s) -> None:
+    """Append the commands of one layer. Each step is: its loads, the store held back, the array tile, the drain."""
+    g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
+    width_tiles = ceil_div(nest.out_width, tiling.width)
+    outer_tiles, inner_tiles = (m_tiles, n_tiles) if tiling.m_outer else (n_tiles, m_tiles)
+    total_outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+    half_of, user_of = (WEIGHT_HALF, WEIGHT_USER)
+    if nest.weight_dram_amount == HEAD_WEIGHT_DRAM:
+        half_of, user_of = (HEAD_HALF, HEAD_USER)
+    held_ifmap, held_weight, ifmap_row, weight_row = NONE, NONE, NONE, NONE
+    outputs, tile, first = 0, 0, True
+    for step in range(g_tiles * outer_tiles * inner_tiles):
+        g_tile = step // (outer_tiles * inner_tiles)
+        outer, inner = step // inner_tiles % outer_tiles, step % inner_tiles
+        m_tile, n_tile = (outer, inner) if tiling.m_outer else (inner, outer)
+        groups = min(tiling.groups, nest.groups - g_tile * tiling.groups)
+        row_first, width_first = m_tile // width_tiles * tiling.rows, m_tile % width_tiles * tiling.width
+        rows, width = min(tiling.rows, nest.out_rows - row_first), min(tiling.width, nest.out_width - width_first)
+        m, n = rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
+        mac_row = NONE
+        for k_tile in range(k_tiles):
+            k_first = k_tile * tiling.k
+            k = min(tiling.k, nest.k - k_first)
+            wanted = (g_tile * m_tiles + m_tile) * k_tiles + k_tile
+            if nest.ifmap_from_dram and wanted != held_ifmap:
+                held_ifmap = wanted
+                in_rows = span(row_first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
+                in_width = span(width_first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
+                channels = tile_channels(nest, tiling, groups, k_first, k)
+                runs = ifmap_runs(nest, in_rows, in_width, channels)
+                num_bytes = bytes_of(in_rows * in_width * channels, machine.activation_bits)
+                ifmap_row = put_transfer(
+                    machine, stream, cursor, place, place.gates_loads != 0, True, tile, max(num_bytes, 1), runs, IFMAP_DRAM
+                )
+                account(stream, ifmap_row, ACTIVATION_WRITE, num_bytes)
+                cursor[IFMAP_HALF] = 1 - cursor[IFMAP_HALF]
+                stream.waits[ifmap_row, 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
+                stream.waits[ifmap_row, 2] = place.stored
+                stream.waits[ifmap_row, 3] = place.released
+            wanted = (g_tile * n_tiles + n_tile) * k_tiles + k_tile
+            if nest.weight_from_dram and wanted != held_weight:
+                held_weight = wanted
+                bits = machine.weight_bits
+                if nest.weight_dram_amount == IFMAP_DRAM:
+                    bits = machine.activation_bits
+                biases = groups * n * nest.bias_bits if k_tile == 0 else 0
+                num_bytes = ceil_div(groups * k * n * bits + biases, 8)
+                weight_row = put_transfer(
+                    machine, stream, cursor, place, place.gates_loads != 0, True, tile, num_bytes, 1, nest.weight_dram_amount
+                )
+                account(stream, weight_row, nest.weight_write_amount, num_bytes)
+                cursor[half_of] = 1 - cursor[half_of]
+                stream.waits[weight_row, 1] = cursor[user_of + cursor[half_of]]
+                if nest.weight_dram_amount == IFMAP_DRAM:
+                    stream.waits[weight_row, 2] = place.stored
+            flush_store(machine, stream, cursor)
+            if not nest.has_macs:
+                continue
+            mac_row = put_macs(nest, machine, stream, cursor, place, tile, groups, m, k, n, k_tile == 0, first)
+            stream.waits[mac_row, 1] = ifmap_row
+            stream.waits[mac_row, 2] = weight_row
+            if k_tile == 0:
+                stream.waits[mac_row, 3] = cursor[DRAINED]
+            if first:
+                stream.waits[mac_row, 4] = place.ready
+            cursor[IFMAP_USER + cursor[IFMAP_HALF]] = mac_row
+            cursor[user_of + cursor[half_of]] = mac_row
+            first = False
+        now = groups * m * n
+        vector_ops = share(nest.vector_ops, outputs, now, total_outputs)
+        ofmap_bytes = share(nest.ofmap_bytes, outputs, now, total_outputs)
+        occupancy = ceil_div(vector_ops, nest.drain_lanes) if nest.drain_lanes else 0
+        overhead = machine.layer_cycles if first else 0
+        drain = put(
+            stream, cursor, place, True, nest.drain_unit, tile, overhead + occupancy,
+            overhead + occupancy + nest.drain_latency_cycles,
+        )  # fmt: skip
+        account(stream, drain, VECTOR_OPS, vector_ops)
+        if nest.has_macs:
+            stream.waits[drain, 1] = mac_row
+            account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
+        else:
+            stream.waits[drain, 1] = ifmap_row
+            reads = share(nest.vector_reads, outputs, now, total_outputs)
+            account(stream, drain, ACTIVATION_READ, bytes_of(reads, machine.activation_bits))
+            cursor[IFMAP_USER + cursor[IFMAP_HALF]] = drain
+            if first:
+                stream.waits[drain, 4] = place.ready
+        first = False
+        account(stream, drain, ACTIVATION_WRITE, ofmap_bytes)
+        cursor[DRAINED] = cursor[DRAINED + 1]
+        cursor[DRAINED + 1] = drain
+        cursor[LAST_VECTOR] = drain
+        if nest.ofmap_to_dram and ofmap_bytes > 0:
+            stream.waits[drain, 2] = cursor[STAGED]
+            cursor[PENDING] = drain
+            cursor[PENDING_BYTES] = ofmap_bytes
+            cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)
+            cursor[PENDING_TILE] = tile
+            cursor[PENDING_LAYER] = place.layer
+            cursor[PENDING_SEGMENT] = place.segment
+            cursor[PENDING_GATE] = place.gate
+        outputs += now
+        tile += 1
+
+
+@jit
+def tile_channels(nest: Nest, tiling: Tiling, groups: int, k_first: int, k: int) -> int:
+    """Channels that a k tile of `groups` groups reads from DRAM; k runs over (channel, kernel row, kernel column)."""
+    if not nest.has_macs:
+        return nest.in_channels
+    per_channel = nest.kernel_rows * nest.kernel_width
+    group_channels = nest.in_channels // nest.groups
+    low = k_first * group_channels // nest.k
+    high = ceil_div((k_first + k) * group_channels, nest.k)
+    return groups * min(high - low, group_channels) if per_channel else 0
+
+
+@jit
+def ifmap_runs(nest: Nest, in_rows: int, in_width: int, channels: int) -> int:
+    """Contiguous runs of an ifmap tile; maps lie in DRAM row by row, all channels of a pixel together."""
+    if channels < nest.in_channels:
+        return max(in_rows * in_width, 1)
+    return max(in_rows, 1) if in_width < nest.in_width else 1
+
+
+@jit
+def put_macs(
+    nest: Nest,
+    machine: Machine,
+    stream: Stream,
+    cursor: Int64s,
+    place: Place,
+    tile: int,
+    groups: int,
+    m: int,
+    k: int,
+    n: int,
+    first_k: bool,
+    first: bool,
+) -> int:
+    """Append the MACs of one tile, on the array or on the lanes of another unit: `groups` products of m×k by k×n."""
+    fold = machine.fold
+    if nest.mac_lanes:
+        num_folds, fold_pes = 0, 0
+        occupancy = ceil_div(groups * m * k * n, nest.mac_lanes)
+        latency = occupancy + nest.drain_latency_cycles
+        overhead = machine.layer_cycles
+    else:
+        num_folds, fold_pes, one_occupancy, one_latency = tile_timing_kernel(fold, m, k, n)
+        occupancy = groups * one_occupancy
+        latency = max((groups - 1) * one_occupancy + one_latency, occupancy)
+        overhead = machine.layer_cycles + fold.overhead_cycles
+    if first:
+        occupancy += overhead
+        latency += overhead
+    row = put(stream, cursor, place, True, nest.mac_unit, tile, occupancy, latency)
+    account(stream, row, MACS, groups * m * k * n)
+    account(stream, row, FOLDS, groups * num_folds)
+    account(stream, row, FOLD_PES, groups * fold_pes)
+    # the operand that stays in the PEs is read once; the others once per pass over it
+    k_folds = ceil_div(k, fold.rows)
+    if nest.mac_lanes:
+        ifmap_reads, weight_reads, k_folds = m * k, k * n, 1
+    elif fold.stationary == STATIONARY_IS:
+        ifmap_reads, weight_reads = m * k, k * n * ceil_div(m, fold.cols)
+    elif fold.stationary == STATIONARY_OS:
+        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n * ceil_div(m, fold.rows)
+        k_folds = 1
+    else:
+        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n
+    account(stream, row, ACTIVATION_READ, bytes_of(groups * ifmap_reads, machine.activation_bits))
+    weight_bytes = bytes_of(groups * weight_reads, machine.weight_bits)
+    account(stream, row, nest.weight_read_amount, weight_bytes)
+    account(stream, row, PSUM_WRITE, bytes_of(groups * m * n * k_folds, machine.psum_bits))
+    account(stream, row, PSUM_READ, bytes_of(groups * m * n * (k_folds - (1 if first_k else 0)), machine.psum_bits))
+    return row

@@ -1,0 +1,53 @@
+"""A Hardware as the kernels of the mapper and the compiler see it: a flat tuple of ints."""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+
+from ceesim.hardware.model import DmaQueues, Hardware
+from ceesim.hardware.profiles import Profile
+from ceesim.mapping.folds import fold_timing
+from ceesim.mapping.loops import Machine
+from ceesim.program.command import NUM_UNITS, Int64s, Unit
+
+
+def machine_of(hardware: Hardware) -> Machine:
+    """The ints of `hardware`.
+
+    Raises:
+        HardwareError: if its array profile does not know its dataflow or size.
+    """
+    array, dma = hardware.array, hardware.dma
+    bandwidth = hardware.dram.bandwidth_bytes_per_s
+    numerator, denominator = 0, 1
+    if bandwidth is not None:
+        split = dma.queues is DmaQueues.SPLIT and not hardware.dram.duplex
+        numerator, denominator = hardware.clock_hz * (2 if split else 1), bandwidth
+        common = gcd(numerator, denominator)
+        numerator, denominator = numerator // common, denominator // common
+    return Machine(
+        fold=fold_timing(array.rows, array.cols, array.dataflow, array.profile or Profile.TEXTBOOK, array.timing),
+        weight_bits=hardware.precision.weight_bits,
+        activation_bits=hardware.precision.activation_bits,
+        psum_bits=hardware.precision.psum_bits,
+        layer_cycles=hardware.control.layer_cycles,
+        beat_bytes=dma.beat_bytes,
+        request_bytes=dma.request_bytes,
+        setup_cycles=dma.setup_cycles,
+        max_outstanding=dma.max_outstanding,
+        turnaround_cycles=dma.turnaround_cycles,
+        dram_latency_cycles=hardware.dram_latency_cycles,
+        cycles_numerator=numerator,
+        cycles_denominator=denominator,
+        shared_queue=int(dma.queues is DmaQueues.SHARED),
+    )
+
+
+def queues_of(hardware: Hardware) -> Int64s:
+    """[NUM_UNITS] the queue that serves each unit: load and store share one if the DMA has but one."""
+    queue = np.arange(NUM_UNITS, dtype=np.int64)
+    if hardware.dma.queues is DmaQueues.SHARED:
+        queue[Unit.STORE] = queue[Unit.LOAD]
+    return queue

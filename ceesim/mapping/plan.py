@@ -1,0 +1,130 @@
+"""Where every map lives and how every layer is tiled.
+
+Layers are planned in execution order. A layer's result stays in the activation buffer if there is room beside every map
+that is still to be read (residual branches included), else it goes to DRAM and comes back in double-buffered bands. If a
+layer then finds no tiling at all, the largest map that only waits there is sent to DRAM and planning starts over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ceesim.errors import MappingError
+from ceesim.hardware.model import Hardware
+from ceesim.mapping.fusion import FusedLayer
+from ceesim.mapping.loops import Machine, Nest
+from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.residency import Pins
+from ceesim.mapping.search import Capacity, Choice, choose
+from ceesim.units import ceil_div, format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLayer:
+    """A layer with its loop nest, its tiling, and which of its sources come from DRAM."""
+
+    layer: FusedLayer
+    nest: Nest
+    choice: Choice
+    from_dram: tuple[bool, ...]
+
+
+def plan(
+    layers: Sequence[FusedLayer], output: str, hardware: Hardware, machine: Machine, queue: tuple[int, ...], pins: Pins
+) -> tuple[PlannedLayer, ...]:
+    """Place and tile all `layers`.
+
+    Args:
+        output: the tensor that must end in DRAM, the final logits.
+
+    Raises:
+        MappingError: if a layer fits under no tiling, with what it needs and what there is.
+    """
+    sent_away: set[str] = set()
+    while True:
+        planned = _attempt(layers, output, hardware, machine, queue, pins, sent_away)
+        if isinstance(planned, tuple):
+            return planned
+        sent_away.add(planned)
+
+
+def _attempt(
+    layers: Sequence[FusedLayer],
+    output: str,
+    hardware: Hardware,
+    machine: Machine,
+    queue: tuple[int, ...],
+    pins: Pins,
+    sent_away: set[str],
+) -> tuple[PlannedLayer, ...] | str:
+    """The plan, or the map that must go to DRAM for one to exist."""
+    bits = hardware.precision.activation_bits
+    last_use = {source: i for i, layer in enumerate(layers) for source in layer.sources}
+    held: dict[str, int] = {}
+    planned: list[PlannedLayer] = []
+    for i, layer in enumerate(layers):
+        from_dram = tuple(source not in held for source in layer.sources)
+        ofmap_bytes = ceil_div(layer.output_elements * bits, 8)
+        side_bytes = sum(ceil_div(size * bits, 8) for _, size in layer.side_outputs)
+        free = hardware.buffers.activation_bytes - sum(held.values()) - side_bytes
+        is_logits = layer.output not in last_use and layer.output != output  # read by the exit unit as they drain
+        choice = None
+        for to_dram in (False, True):
+            if (to_dram and is_logits) or (not to_dram and (layer.output == output or layer.output in sent_away)):
+                continue
+            room = free if to_dram or is_logits else free - ofmap_bytes
+            nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram))
+            choice = _choose(nest, machine, _capacity(nest, layer, hardware, pins, room), queue) if room >= 0 else None
+            if choice is not None:
+                break
+        if choice is None:
+            idle = {name: size for name, size in held.items() if name not in layer.sources}
+            victims = idle or {name: held[name] for name in layer.sources if name in held}
+            victims = {name: size for name, size in victims.items() if name not in _side_names(layers)}
+            if not victims:
+                raise _does_not_fit(layer, hardware, pins, free)
+            return max(victims, key=lambda name: (victims[name], name))
+        planned.append(PlannedLayer(layer, nest, choice, from_dram))
+        if not nest.ofmap_to_dram and not is_logits:
+            held[layer.output] = ofmap_bytes
+        held.update((name, ceil_div(size * bits, 8)) for name, size in layer.side_outputs)
+        held = {name: size for name, size in held.items() if last_use.get(name, -1) > i}
+    return tuple(planned)
+
+
+def _side_names(layers: Sequence[FusedLayer]) -> set[str]:
+    return {name for layer in layers for name, _ in layer.side_outputs}
+
+
+def _capacity(nest: Nest, layer: FusedLayer, hardware: Hardware, pins: Pins, room: int) -> Capacity:
+    """Bytes the layer's tiles may fill; what a nest does not touch is left out, so that equal nests compare equal."""
+    tile_bytes = pins.head_tile_bytes if layer.is_head else pins.weight_tile_bytes
+    return Capacity(
+        weight_bytes=tile_bytes if nest.weight_from_dram else 0,
+        psum_bytes=hardware.buffers.psum_bytes if nest.has_macs else 0,
+        activation_bytes=room if nest.ifmap_from_dram or nest.ofmap_to_dram else 0,
+    )
+
+
+@lru_cache(maxsize=65536)
+def _choose(nest: Nest, machine: Machine, capacity: Capacity, queue: tuple[int, ...]) -> Choice | None:
+    return choose(nest, machine, capacity, np.array(queue, np.int64))
+
+
+def _does_not_fit(layer: FusedLayer, hardware: Hardware, pins: Pins, free: int) -> MappingError:
+    buffers, array = hardware.buffers, hardware.array
+    tile_bytes = pins.head_tile_bytes if layer.is_head else pins.weight_tile_bytes
+    which = "head" if layer.is_head else "weight"
+    return MappingError(
+        f"op {layer.main.name!r} ({layer.kind}) fits the buffers under no tiling",
+        where=hardware.name,
+        got=f"{format_bytes(tile_bytes)} for {which} tiles, {format_bytes(buffers.psum_bytes)} for psums, "
+        f"{format_bytes(max(free, 0))} of {format_bytes(buffers.activation_bytes)} for bands of maps",
+        expected=f"room for two tiles of at least {array.rows} × {array.cols} weights, their psums, and two bands of "
+        "the ifmap and ofmap",
+        fix=f"enlarge buffers.{which}, buffers.psum or buffers.activation, or shrink the array",
+    )

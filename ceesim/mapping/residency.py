@@ -1,0 +1,113 @@
+"""Which weights stay on chip between inputs, and what that leaves for tiles.
+
+A pinned op's weights (biases included) are loaded once, before the first input, and take their size from the weight
+buffer for good. Head weights have a buffer of their own and are pinned first. `auto` solves a knapsack: the DRAM bytes an
+input is expected to save, which needs to know how many inputs get as far as each segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ceesim.errors import OptionError
+from ceesim.hardware.model import Hardware, Residency
+from ceesim.mapping.fusion import FusedLayer
+from ceesim.mapping.nests import weight_bytes
+from ceesim.units import ceil_div
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Ops whose weights are pinned, and the bytes left for the tiles of the others."""
+
+    ops: frozenset[str]
+    pinned_bytes: int
+    weight_tile_bytes: int
+    head_tile_bytes: int
+
+
+def pin(
+    layers: Sequence[FusedLayer],
+    hardware: Hardware,
+    reach_rates: Sequence[float] | None,
+    traffic_bytes: Mapping[str, int],
+) -> Pins:
+    """The pins of `hardware.residency`.
+
+    Args:
+        layers: of the whole network, in execution order.
+        reach_rates: [segments] share of inputs that get as far as each segment; needed by `auto` only.
+        traffic_bytes: weight bytes that each main op loads per input while it is not pinned; needed by `auto` only.
+
+    Raises:
+        OptionError: if `auto` is asked for without rates.
+    """
+    buffers = hardware.buffers
+    if hardware.residency is Residency.NONE:
+        return Pins(frozenset(), 0, buffers.weight_bytes, buffers.head_bytes)
+    if hardware.residency is Residency.AUTO and reach_rates is None:
+        raise OptionError(
+            "residency: auto needs to know how many inputs take each exit",
+            fix="pass --rates with the validation twin of the trace, or write residency: prefix",
+        )
+    sizes = [(layer, weight_bytes(layer.main, hardware)) for layer in layers if layer.main.num_weights]
+    least = 2 * ceil_div(hardware.array.rows * hardware.array.cols * hardware.precision.weight_bits, 8)
+    heads = [(layer.main.name, size) for layer, size in sizes if layer.is_head]
+    backbone = [(layer.main.name, size) for layer, size in sizes if not layer.is_head]
+    pinned_heads = _prefix(heads, buffers.head_bytes, least)
+    if hardware.residency is Residency.PREFIX:
+        pinned = _prefix(backbone, buffers.weight_bytes, least)
+    else:
+        assert reach_rates is not None
+        segment_of = {layer.main.name: layer.segment for layer in layers}
+        values = [reach_rates[segment_of[name] - 1] * traffic_bytes.get(name, 0) for name, _ in backbone]
+        pinned = _knapsack(backbone, values, buffers.weight_bytes, least)
+    weight_used = sum(size for name, size in backbone if name in pinned)
+    head_used = sum(size for name, size in heads if name in pinned_heads)
+    return Pins(
+        ops=frozenset(pinned | pinned_heads),
+        pinned_bytes=weight_used + head_used,
+        weight_tile_bytes=buffers.weight_bytes - weight_used,
+        head_tile_bytes=buffers.head_bytes - head_used,
+    )
+
+
+def _prefix(items: Sequence[tuple[str, int]], capacity: int, least: int) -> set[str]:
+    """Items in order while they fit, leaving `least` bytes for tiles unless nothing is left over."""
+    used, pinned = 0, set()
+    for position, (name, size) in enumerate(items):
+        reserve = 0 if position == len(items) - 1 else least
+        if used + size + reserve > capacity:
+            break
+        used += size
+        pinned.add(name)
+    return pinned
+
+
+def _knapsack(items: Sequence[tuple[str, int]], values: Sequence[float], capacity: int, least: int) -> set[str]:
+    """The most valuable set of items that fits; exact on a grid of 4096 steps of the capacity, sizes rounded up."""
+    if sum(size for _, size in items) <= capacity:
+        return {name for name, _ in items}
+    room = capacity - least
+    if room <= 0:
+        return set()
+    step = ceil_div(room, 4096)
+    slots = room // step
+    best = np.zeros(slots + 1)
+    taken = np.zeros((len(items), slots + 1), bool)
+    for i, ((_, size), value) in enumerate(zip(items, values, strict=True)):
+        weight = ceil_div(size, step)
+        if weight > slots or value <= 0:
+            continue
+        with_item = best[: slots + 1 - weight] + value
+        taken[i, weight:] = with_item > best[weight:]
+        best[weight:] = np.maximum(best[weight:], with_item)
+    pinned, left = set(), slots
+    for i in range(len(items) - 1, -1, -1):
+        if taken[i, left]:
+            pinned.add(items[i][0])
+            left -= ceil_div(items[i][1], step)
+    return pinned

@@ -1,0 +1,44 @@
+"""Compile the few hot kernels with numba, with a cache on disk that can never be stale.
+
+Numba notices when the file of a kernel changes, but not when a kernel it calls, in another file, does. The cache therefore
+lives in a directory named after a digest of all modules that hold kernels: any change to one of them starts a new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_KERNEL_PACKAGES: Final = ("program", "mapping")
+
+
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, compiled on its first call for the argument types it is called with."""
+    import numba
+
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_directory())
+    try:
+        return cast("Callable[P, R]", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    finally:
+        numba.config.CACHE_DIR = previous
+
+
+@cache
+def cache_directory() -> Path:
+    """Where compiled kernels are kept: ``$XDG_CACHE_HOME/ceesim/<digest>``, below ``~/.cache`` by default."""
+    import numba
+
+    digest = sha256(f"{numba.__version__}".encode())
+    for package in _KERNEL_PACKAGES:
+        for module in sorted((Path(__file__).parent.parent / package).glob("*.py")):
+            digest.update(module.read_bytes())
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "ceesim" / digest.hexdigest()[:16]
