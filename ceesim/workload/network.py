@@ -7,6 +7,7 @@ tap *needs*, an op that only the tail uses never delays an early exit, wherever 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -124,6 +125,19 @@ class Workload:
         """This network without its exits."""
         heads = {name for exit_ in self.exits for name in exit_.head}
         return replace(self, ops=tuple(op for op in self.ops if op.name not in heads), exits=())
+
+    def with_exits(self, kept: Sequence[int]) -> Workload:
+        """This network with the exits `kept` (1-based, in order) alone; the other heads are gone.
+
+        Raises:
+            WorkloadError: if there is no such exit, or they are out of order.
+        """
+        if list(kept) != sorted({*kept} & {*range(1, self.num_exits + 1)}):
+            expected = f"some of 1 to {self.num_exits}, in order"
+            raise WorkloadError("no such exits", where=self.name, got=list(kept), expected=expected)
+        dropped = {name for i, exit_ in enumerate(self.exits, 1) if i not in kept for name in exit_.head}
+        ops = tuple(op for op in self.ops if op.name not in dropped)
+        return replace(self, ops=ops, exits=tuple(self.exits[i - 1] for i in kept))
 
     def static(self, exit_index: int) -> Workload:
         """The network that always stops at `exit_index` (1..N+1), with that head alone.

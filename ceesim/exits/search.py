@@ -1,0 +1,322 @@
+"""Thresholds that save most at a given loss of accuracy, and which exits to keep; what saving means is the caller's.
+
+`paper`: exit after exit, in descending order of the MACs of its segment, raise the step until the accuracy on validation
+data falls below the goal; one tolerance, spent first come, first served. `budgeted`: again and again make the one move
+(an exit, to a step) that saves most per input lost, until no move fits the goal. Moves may be as long as they like, since
+the first steps of an over-confident head do nothing; then exits trade steps as long as that helps.
+
+Source of `paper`: Wang, Li, Zhang, arXiv 2309.13443, Section III-C, with its published code's faults left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceesim.errors import OptionError
+from ceesim.exits.policy import ExitPolicy, replay
+from ceesim.exits.references import Fixed, Patience
+from ceesim.exits.scores import ScoreKind
+from ceesim.exits.steps import (
+    LAST_STEP,
+    Evidence,
+    ExclusionLadder,
+    Ladder,
+    Positions,
+    RatioLadder,
+    ReplayLadder,
+    ScoreLadder,
+)
+from ceesim.exits.trace import ExitTrace
+from ceesim.workload.flops import Convention, path_flops
+from ceesim.workload.network import Workload
+
+Prices: TypeAlias = Callable[[tuple[int, ...]], Sequence[float]]
+"""From the kept exits to what an input costs that leaves at each of them, then at the end (one number more)."""
+
+
+class Method(StrEnum):
+    """How thresholds are found."""
+
+    PAPER = "paper"
+    BUDGETED = "budgeted"
+
+
+SEARCHABLE: Final = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
+
+
+def prices_of(workload: Workload, convention: Convention) -> Prices:
+    """Operations per input, heads passed on the way included, of the network with the kept exits alone."""
+    return lambda kept: path_flops(workload.with_exits(kept), convention)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a policy does to a data set, in the units of the prices.
+
+    Args:
+        num_inputs: with a label.
+        accuracy: share of right predictions.
+        static_accuracy: the same, had all run to the end.
+        mean_cost: per input.
+        static_cost: per input of the plain network, without exits.
+        exit_rate: share that left at each exit, 1..N+1.
+    """
+
+    num_inputs: int
+    accuracy: float
+    static_accuracy: float
+    mean_cost: float
+    static_cost: float
+    exit_rate: tuple[float, ...]
+
+    @property
+    def reduction(self) -> float:
+        """Share of the cost saved against the plain network."""
+        return 1 - self.mean_cost / self.static_cost if self.static_cost else 0.0
+
+
+def outcome(policy: ExitPolicy, trace: ExitTrace, prices: Prices) -> Outcome:
+    """What `policy` does to the inputs of `trace` that have a label, by replay.
+
+    Raises:
+        TraceError: if the trace holds decisions only, or no label.
+        PolicyError: if the policy was made for another number of exits.
+    """
+    return _outcome(policy, Evidence.of(trace), prices)
+
+
+def _outcome(policy: ExitPolicy, evidence: Evidence, prices: Prices) -> Outcome:
+    num_inputs, num_exits, _ = evidence.logits.shape
+    decisions = replay(policy, evidence.logits, evidence.final_logits, evidence.labels)
+    rate = np.bincount(decisions.exit_index, minlength=num_exits + 2)[1:] / num_inputs
+    kept = policy.kept(num_exits)
+    cost = _spread(prices(kept), kept, num_exits)
+    return Outcome(
+        num_inputs=num_inputs,
+        accuracy=float(np.mean(decisions.predictions == evidence.labels)),
+        static_accuracy=float(np.mean(evidence.right[-1])),
+        mean_cost=float(rate @ cost),
+        static_cost=float(prices(())[0]),
+        exit_rate=tuple(float(share) for share in rate),
+    )
+
+
+def _spread(costs: Sequence[float], kept: Iterable[int], num_exits: int) -> NDArray[np.float64]:
+    """Costs of the kept exits and of the end as one per exit, 0 where nobody can leave."""
+    spread = np.zeros(num_exits + 1)
+    spread[[*(i - 1 for i in kept), num_exits]] = costs
+    return spread
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is searched: one policy family and its options.
+
+    Args:
+        policy: one of `SEARCHABLE`.
+        alpha: of `exclude` and `ratio`: calibrate by this positive-class weight.
+        recovery, masked_final: of `exclude`.
+        kept: exits to use; None: all.
+        choose_exits: drop an exit as long as the mean cost falls.
+    """
+
+    policy: str = "exclude"
+    alpha: float | None = None
+    recovery: bool = True
+    masked_final: bool = False
+    kept: tuple[int, ...] | None = None
+    choose_exits: bool = False
+
+
+def search(
+    trace: ExitTrace,
+    space: Space,
+    method: Method,
+    prices: Prices,
+    tolerance: float,
+    *,
+    order: Sequence[int] | None = None,
+) -> ExitPolicy:
+    """The policy of `space` that costs least on `trace` (validation data) and loses at most `tolerance` of accuracy.
+
+    Args:
+        trace: with logits and labels.
+        tolerance: share of inputs, 0 to 1, below the accuracy of the plain network.
+        order: of exits for `paper`; default: descending MACs of their segments, ties shallow first.
+
+    Raises:
+        OptionError: if the policy has no thresholds to search, or an option does not fit it.
+        TraceError: if the trace holds decisions only, or no label.
+    """
+    if space.policy not in SEARCHABLE:
+        raise OptionError("nothing to search in this policy", got=repr(space.policy), expected=", ".join(SEARCHABLE))
+    if not 0 <= tolerance <= 1:
+        raise OptionError("the tolerance is a share of the inputs", got=tolerance, expected="0 to 1")
+    evidence = Evidence.of(trace)
+    goal = int(evidence.right[-1].sum()) - int(tolerance * len(evidence.labels) + 1e-9)
+    if space.policy in ("patience", "fixed"):
+        return _best_of_few(space.policy, evidence, prices, goal)
+    num_exits = trace.workload.num_exits
+    kept = tuple(range(1, num_exits + 1)) if space.kept is None else space.kept
+    task = _Task(ladder_of(space, evidence), prices, goal, tuple(order or by_segment_macs(trace.workload)))
+    start: Positions = tuple(0 if i in kept else None for i in range(1, num_exits + 1))
+    find = _paper if method is Method.PAPER else _budgeted
+    positions = find(task, start)
+    while space.choose_exits and (leaner := _without_one(task, positions, find)) is not None:
+        positions = leaner
+    return task.ladder.policy(positions)
+
+
+def by_segment_macs(workload: Workload) -> tuple[int, ...]:
+    """The exits in descending order of the MACs of their segments, ties shallow first."""
+    macs = [sum(op.macs for op in segment.ops) for segment in workload.segments[:-1]]
+    return tuple(sorted(range(1, workload.num_exits + 1), key=lambda i: (-macs[i - 1], i)))
+
+
+def ladder_of(space: Space, evidence: Evidence) -> Ladder:
+    """The ladder of a family with one threshold per exit.
+
+    Raises:
+        OptionError: if an option does not belong to the family.
+    """
+    if space.policy != "exclude" and (not space.recovery or space.masked_final):
+        raise OptionError("recovery and the masked final layer belong to 'exclude'", got=repr(space.policy))
+    if space.policy == "exclude":
+        ladder = ExclusionLadder if space.recovery else ReplayLadder
+        return ladder(evidence, space.alpha, space.masked_final)
+    if space.policy == "ratio":
+        return RatioLadder(evidence, space.alpha)
+    if space.alpha is not None:
+        raise OptionError("calibration belongs to 'exclude' and 'ratio'", got=repr(space.policy))
+    return ScoreLadder(evidence, ScoreKind(space.policy))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a method works on: `goal` is the number of right predictions it must keep."""
+
+    ladder: Ladder
+    prices: Prices
+    goal: int
+    order: tuple[int, ...]
+
+    def costs(self, positions: Positions) -> NDArray[np.float64]:
+        """What leaving at each exit costs [N+1]."""
+        kept = _kept(positions)
+        return _spread(self.prices(kept), kept, self.ladder.num_exits)
+
+
+def _kept(positions: Positions) -> tuple[int, ...]:
+    return tuple(i for i, position in enumerate(positions, 1) if position is not None)
+
+
+def _moved(positions: Positions, exit_index: int, step: int | None) -> Positions:
+    return (*positions[: exit_index - 1], step, *positions[exit_index:])
+
+
+def _paper(task: _Task, positions: Positions) -> Positions:
+    for i in task.order:
+        if positions[i - 1] is None:
+            continue
+        fails = task.ladder.curve(i, positions).correct < task.goal
+        first = int(fails.argmax()) if fails.any() else LAST_STEP + 1
+        positions = _moved(positions, i, max(first - 1, 0))
+    return positions
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where a search stands: `cost` is the sum over all inputs."""
+
+    positions: Positions
+    correct: int
+    cost: float
+
+
+def _budgeted(task: _Task, positions: Positions) -> Positions:
+    costs = task.costs(positions)
+    state = _greedy(task, costs, _stand(task, costs, positions))
+    while (better := _trade(task, costs, state)) is not None:
+        state = better
+    return state.positions
+
+
+def _stand(task: _Task, costs: NDArray[np.float64], positions: Positions) -> _State:
+    kept = _kept(positions)
+    if not kept:
+        return _State(positions, task.goal, float(costs[-1]) * task.ladder.num_inputs)
+    position = positions[kept[0] - 1] or 0
+    curve = task.ladder.curve(kept[0], positions)
+    return _State(positions, int(curve.correct[position]), float(curve.leaving[position] @ costs))
+
+
+def _greedy(task: _Task, costs: NDArray[np.float64], state: _State, fixed: int | None = None) -> _State:
+    """Make the best move until none is left; the exit `fixed` stays."""
+    while (move := _best_move(task, costs, state, fixed)) is not None:
+        state = move
+    return state
+
+
+def _best_move(task: _Task, costs: NDArray[np.float64], state: _State, fixed: int | None) -> _State | None:
+    """The move that saves most per input lost; one that loses none beats all others, then the larger saving wins."""
+    best: tuple[float, float, _State] | None = None
+    for i in _kept(state.positions):
+        if i == fixed:
+            continue
+        curve = task.ladder.curve(i, state.positions)
+        cost = curve.leaving @ costs
+        saved = state.cost - cost
+        saved[curve.correct < task.goal] = 0
+        lost = np.maximum(state.correct - curve.correct, 0)
+        rate = np.divide(saved, lost, out=np.full(len(saved), np.inf), where=lost > 0)
+        rate[saved <= 1e-9 * state.cost] = -1
+        step = int(np.lexsort((saved, rate))[-1])
+        if rate[step] > 0 and (best is None or (rate[step], saved[step]) > best[:2]):
+            moved = _State(_moved(state.positions, i, step), int(curve.correct[step]), float(cost[step]))
+            best = (float(rate[step]), float(saved[step]), moved)
+    return None if best is None else best[2]
+
+
+def _trade(task: _Task, costs: NDArray[np.float64], state: _State) -> _State | None:
+    """The cheapest state that comes of one exit giving back steps and the others using what that frees, if cheaper."""
+    best = None
+    for i in _kept(state.positions):
+        position = state.positions[i - 1] or 0
+        for step in sorted({0, position // 2, *(max(position - back, 0) for back in (16, 8, 4, 2, 1))} - {position}):
+            lowered = _stand(task, costs, _moved(state.positions, i, step))
+            trial = _greedy(task, costs, lowered, fixed=i)
+            if trial.cost < (best or state).cost * (1 - 1e-9):
+                best = trial
+    return best
+
+
+def _without_one(task: _Task, positions: Positions, find: Callable[[_Task, Positions], Positions]) -> Positions | None:
+    """The cheapest result with one exit fewer, if it is cheaper than `positions`."""
+    best, least = None, _stand(task, task.costs(positions), positions).cost
+    for i in _kept(positions):
+        start = _moved(tuple(None if position is None else 0 for position in positions), i, None)
+        found = find(task, start)
+        cost = _stand(task, task.costs(found), found).cost
+        if cost < least * (1 - 1e-9):
+            best, least = found, cost
+    return best
+
+
+def _best_of_few(policy: str, evidence: Evidence, prices: Prices, goal: int) -> ExitPolicy:
+    num_exits = evidence.logits.shape[1]
+    candidates: list[ExitPolicy] = [Fixed(num_exits + 1)]
+    if policy == "fixed":
+        candidates += [Fixed(i) for i in range(1, num_exits + 1)]
+    else:
+        candidates = [Patience(heads) for heads in range(1, num_exits + 2)]
+    found = [(policy, _outcome(policy, evidence, prices)) for policy in candidates]
+    enough = [
+        (result.mean_cost, i) for i, (_, result) in enumerate(found) if result.accuracy * result.num_inputs > goal - 0.5
+    ]
+    return found[min(enough)[1]][0]
