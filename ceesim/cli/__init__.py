@@ -20,6 +20,8 @@ from ceesim import __version__
 from ceesim.errors import CeesimError
 
 COMMANDS: Final[dict[str, str]] = {
+    "train": "Train a network with exits (extra torch).",
+    "capture": "Run a checkpoint over a data split and write the trace (extra torch).",
     "inspect": "What is in a hardware, trace or result file.",
     "schema": "The JSON Schema of a hardware file, for editors.",
 }

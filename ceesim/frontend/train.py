@@ -248,7 +248,7 @@ def _snapshot(
     scaler: torch.amp.GradScaler,
     history: Sequence[Mapping[str, float]],
 ) -> Checkpoint:
-    versions = {"ceesim": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    versions = {"ceesim": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
     return Checkpoint(
         config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), versions
     )

@@ -34,7 +34,7 @@ def cached(path: Path, name: str, read: Callable[[Path, str], ImageData]) -> Ima
     """`read(path, name)`, or what it returned when the same files were decoded before."""
     entry = cache_dir() / f"images-{_fingerprint(path)}.npz"
     try:
-        with np.load(entry, allow_pickle=False) as stored:
+        with entry.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             train, test = (ImagePart(stored[f"{part}_images"], stored[f"{part}_labels"]) for part in ("train", "test"))
             return ImageData(name, tuple(str(label) for label in stored["classes"]), train, test)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
