@@ -22,6 +22,8 @@ from ceesim.errors import CeesimError
 COMMANDS: Final[dict[str, str]] = {
     "train": "Train a network with exits (extra torch).",
     "capture": "Run a checkpoint over a data split and write the trace (extra torch).",
+    "gemm": "Price bare matrix products, for checking fold timing against RTL or SCALE-Sim.",
+    "run": "The main job: replay a trace on a hardware.",
     "inspect": "What is in a hardware, trace or result file.",
     "schema": "The JSON Schema of a hardware file, for editors.",
 }

@@ -85,7 +85,7 @@ class GemmTiming:
         fold_cycles: one full fold alone.
         interval_cycles: one full fold followed by another.
         mapping_efficiency: busy PEs / PEs over all folds.
-        utilisation: MACs / (compute_cycles·rows·cols).
+        utilisation: MACs / (cycles·rows·cols); for `scalesim` with the last cycle, which its count leaves out.
     """
 
     folds: int
@@ -217,6 +217,7 @@ def gemm_timing(array: FoldTiming, gemm: Gemm) -> GemmTiming:
     cycles = array.overhead_cycles + (gemm.count - 1) * occupancy + latency
     if array.law == _IDEAL:
         cycles = ceil_div(gemm.macs, array.rows * array.cols)
+    uncounted = int(array.law == _SCALESIM)  # its last cycle, in which its last MACs are
     full = {
         _OS: (array.rows, gemm.k, array.cols),
         _WS: (gemm.m, array.rows, array.cols),
@@ -229,5 +230,5 @@ def gemm_timing(array: FoldTiming, gemm: Gemm) -> GemmTiming:
         fold_cycles=fold_cycles,
         interval_cycles=interval_cycles,
         mapping_efficiency=fold_pes / (num_folds * array.rows * array.cols),
-        utilisation=gemm.macs / (cycles * array.rows * array.cols),
+        utilisation=gemm.macs / ((cycles + uncounted) * array.rows * array.cols),
     )
