@@ -171,12 +171,12 @@ class Op:
 
         Adaptive window i of n values covers [⌊i·n/o⌋, ⌈(i+1)·n/o⌉), as PyTorch defines it.
         """
-        size, parts = self.input_shapes[0][1 + axis], self.output_shape[1 + axis]
         if self.kind is OpKind.ADAPTIVE_AVERAGE_POOL:
+            size, parts = self.input_shapes[0][1 + axis], self.output_shape[1 + axis]
             return tuple(-(-(i + 1) * size // parts) - i * size // parts for i in range(parts))
         if self.window is None:
             raise WorkloadError(f"op {self.name!r} is not a pool", got=self.kind.value)
-        return (self.window.kernel_size[axis],) * parts
+        return (self.window.kernel_size[axis],) * self.output_shape[1 + axis]
 
 
 def conv(

@@ -85,6 +85,9 @@ def from_json(record: object) -> Workload:
         raise WorkloadError("a network is a JSON object", got=type(record).__name__)
     if record.get("schema") != SCHEMA:
         raise WorkloadError("unknown network schema", got=repr(record.get("schema")), expected=SCHEMA)
+    ops = record.get("ops")
+    if isinstance(ops, list) and len(ops) > LARGEST_NUM_OPS:
+        raise WorkloadError("too many ops", got=len(ops), expected=f"at most {LARGEST_NUM_OPS}")
     try:
         parsed = _WorkloadRecord.model_validate({key: value for key, value in record.items() if key != "schema"})
     except ValidationError as error:
@@ -92,11 +95,9 @@ def from_json(record: object) -> Workload:
         place = ".".join(str(part) for part in first["loc"])
         got = repr(first.get("input"))[:80]
         raise WorkloadError(f"malformed network: {first['msg']}", where=place, got=got) from None
-    if len(parsed.ops) > LARGEST_NUM_OPS:
-        raise WorkloadError("too many ops", got=len(parsed.ops), expected=f"at most {LARGEST_NUM_OPS}")
     if not 0 < parsed.width < 1e6 or not 0 < parsed.num_classes < 2**24:
         raise WorkloadError("width or number of classes out of range", got=f"{parsed.width}, {parsed.num_classes}")
-    ops = tuple(
+    built = tuple(
         Op(
             name=op.name,
             kind=op.kind,
@@ -116,7 +117,7 @@ def from_json(record: object) -> Workload:
         name=parsed.name,
         num_classes=parsed.num_classes,
         input_shape=parsed.input_shape,
-        ops=ops,
+        ops=built,
         exits=tuple(Exit(exit_.tap, exit_.head) for exit_ in parsed.exits),
         output=parsed.output,
         width=parsed.width,
