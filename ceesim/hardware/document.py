@@ -28,6 +28,7 @@ LARGEST_FILE_BYTES: Final = 64 * 1024
 _DEEPEST: Final = 8
 _LONGEST_NUMBER: Final = 60
 _TAG: Final = "tag:yaml.org,2002:"
+_KINDS: Final = frozenset({"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"})
 _MAGIC: Final = {
     b"PK\x03\x04": "a zip archive, as a trace (.npz) is",
     b"\x89PNG": "a picture",
@@ -110,7 +111,7 @@ def parse(text: str, name: str, error: type[CeesimError] = HardwareError) -> Doc
     data = _Reader(document, error).value(node, ())
     if document.problems and not isinstance(data, dict):
         raise document.problems[0]
-    document.keys[()] = document.values[()]
+    document.keys[()] = _at(name, node)
     if not isinstance(data, dict):
         raise error("not a mapping", where=_at(name, node), got=shown(data), expected="lines of the form key: value")
     document.data = data
@@ -174,9 +175,13 @@ class _Reader:
 
     def value(self, node: Node, path: KeyPath) -> object:
         where = _at(self.document.name, node)
-        self.document.values[path] = where
+        if not (isinstance(node, ScalarNode) and node.start_mark.index == node.end_mark.index):
+            self.document.values[path] = where  # a value that is not there has the place of its key
         if node.anchor is not None:
             self._problem("anchors and aliases are not used here", where, f"&{node.anchor}", "write the value out")
+            return REFUSED
+        if str(node.tag).removeprefix(_TAG) not in _KINDS:
+            self._problem("tags are not used here", where, str(node.tag), "write the value alone")
             return REFUSED
         if len(path) > _DEEPEST:
             self._problem("nested too deeply", where, f"{len(path)} levels", "a hardware file has three levels")
@@ -186,7 +191,7 @@ class _Reader:
         if isinstance(node, SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         assert isinstance(node, ScalarNode), "YAML has mappings, sequences and scalars"  # noqa: S101
-        return self._scalar(node, where)
+        return _scalar(node.value, str(node.tag).removeprefix(_TAG))
 
     def _entries(self, node: MappingNode, path: KeyPath) -> Iterator[tuple[str, object]]:
         for key_node, value_node in node.value:
@@ -204,26 +209,23 @@ class _Reader:
             self.document.keys[inner] = where
             yield key, self.value(value_node, inner)
 
-    def _scalar(self, node: ScalarNode, where: str) -> object:
-        text: str = node.value
-        kind = str(node.tag).removeprefix(_TAG)
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return text.lower() in {"true", "yes", "on"}
-        if kind == "int" and len(text) <= _LONGEST_NUMBER:
-            with contextlib.suppress(ValueError):
-                return _whole(text.replace("_", ""))
-        if kind == "float" and len(text) <= _LONGEST_NUMBER:
-            with contextlib.suppress(ValueError):
-                return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-        if kind not in {"str", "int", "float", "timestamp", "merge", "value"}:
-            self._problem("tags are not used here", where, str(node.tag), "write the value alone")
-            return REFUSED
-        return text
-
     def _problem(self, what: str, where: str, got: str, fix: str) -> None:
         self.document.problems.append(self.error(what, where=where, got=got, fix=fix))
+
+
+def _scalar(text: str, kind: str) -> object:
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() in {"true", "yes", "on"}
+    if kind in {"int", "float"} and len(text) <= _LONGEST_NUMBER:
+        with contextlib.suppress(ValueError):
+            return _whole(text.replace("_", "")) if kind == "int" else _fraction(text.replace("_", "").lower())
+    return text
+
+
+def _fraction(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _whole(text: str) -> int:

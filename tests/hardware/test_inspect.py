@@ -1,0 +1,38 @@
+"""`ceesim inspect` shows a hardware to people and to machines."""
+
+import json
+
+import pytest
+
+from ceesim import cli
+from ceesim.hardware.load import load_hardware
+
+
+def test_people_see_sections_and_derived_numbers(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(["inspect", "edge_npu.yaml"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    for text in ("edge_npu", "500 MHz", "128 KiB", "peak_macs_per_s", "128 GMACs/s", "20 MACs/B"):
+        assert text in out
+
+
+def test_machines_get_the_canonical_form(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(["inspect", "edge_npu.yaml", "--set", "array.rows=32", "--json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert shown["hardware"] == load_hardware("edge_npu.yaml", ["array.rows=32"]).to_yaml_dict()
+    assert shown["derived"]["num_pes"] == 512
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["nothing.yaml"], "nothing.yaml: no such file"),
+        (["edge_npu.yaml", "--set", "array.rows=0"], "--set array.rows=0: array.rows: too small"),
+        (["picture.png"], "picture.png: no such kind of file"),
+    ],
+)
+def test_a_wrong_file_is_an_error(args: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(["inspect", *args]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert said in err
