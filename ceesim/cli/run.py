@@ -1,0 +1,92 @@
+"""`ceesim run`: replay a trace on a hardware."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ceesim.errors import OptionError
+
+
+@click.command(
+    "run",
+    epilog="Example: ceesim run --hw edge_npu.yaml --trace vgg_c10.npz --set array.rows=32 --out results",
+)
+@click.option("--hw", required=True, metavar="H", help="Hardware YAML; a bare name may be a shipped one.")
+@click.option("--trace", required=True, metavar="T", help="Trace npz; a bare name may be a shipped one.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable.")
+@click.option("--policy", metavar="FILE|NAME", help="Decide by this policy instead of the trace's own.")
+@click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit, 0 to 1.")
+@click.option("--threshold", type=float, help="With --policy confidence, entropy or margin: the threshold.")
+@click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@click.option(
+    "--engine",
+    type=click.Choice(["simpy", "compiled"]),
+    default="simpy",
+    show_default=True,
+    help="Executor; the numbers are the same.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the result files here.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
+def command(
+    hw: str,
+    trace: str,
+    overrides: tuple[str, ...],
+    policy: str | None,
+    beta: str | None,
+    threshold: float | None,
+    rates: str | None,
+    engine: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
+    from ceesim.exits.trace import load_trace
+    from ceesim.results.summary import summary
+    from ceesim.results.write import json_text, write_run
+    from ceesim.shipped import Shelf, find
+    from ceesim.sim.run import run
+
+    inputs = load_trace(find(trace, Shelf.TRACES))
+    chosen = None
+    if policy is not None:
+        from ceesim.exits.choice import choose_policy
+
+        chosen = choose_policy(policy, inputs, beta=beta, threshold=threshold)
+    elif beta is not None or threshold is not None:
+        raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = run(hw, inputs, overrides=overrides, policy=chosen, rates=rates, engine=engine)
+    for warning in caught:
+        click.echo(f"note: {warning.message}", err=True)
+    if out is not None:
+        write_run(result, out, _manifest(hw, trace, overrides, rates, policy))
+        click.echo(f"wrote {out}/summary.json, layers.csv, exits.csv, inputs.csv, manifest.json", err=True)
+    if as_json:
+        click.echo(json_text(summary(result)), nl=False)
+    else:
+        from rich.console import Console
+
+        from ceesim.results.page import PAGE_WIDTH, print_page
+
+        print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH))
+
+
+def _manifest(
+    hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None
+) -> dict[str, Any]:
+    from ceesim.provenance import record
+    from ceesim.shipped import Shelf, find
+
+    files = [find(hw, Shelf.HARDWARE), find(trace, Shelf.TRACES)]
+    if rates is not None:
+        files.append(find(rates, Shelf.TRACES))
+    if policy is not None and Path(policy).is_file():
+        files.append(Path(policy))
+    configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
+    return record(configuration, files).to_dict()

@@ -1,0 +1,169 @@
+"""The page that `ceesim run` prints: what ran, the exits, the layers, dynamic against static, and one sentence."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ceesim.results.exit_value import exit_values
+from ceesim.results.summary import summary
+from ceesim.results.tables import exits, layers
+from ceesim.results.verdict import verdict
+from ceesim.sim.result import RunResult
+from ceesim.units import format_bytes, format_seconds
+
+PAGE_WIDTH: Final = 120
+"""Columns of the page where it is not shown on a terminal."""
+
+MOST_LAYERS: Final = 12
+"""Layers shown on the page, the longest ones; layers.csv has them all."""
+
+
+def print_page(result: RunResult, console: Console) -> None:
+    """Print the page."""
+    numbers = summary(result)
+    parts: list[RenderableType] = [
+        *_headline(result, numbers),
+        _exits(result),
+        _layers(result),
+        _comparison(numbers),
+        *_footnotes(result),
+        Text(verdict(result).sentence(result.hardware.name), style="bold"),
+    ]
+    console.print(Group(*parts), soft_wrap=False)
+
+
+def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
+    trace, hardware = result.trace, result.hardware
+    width = f" at width {trace.workload.width:g}" if trace.workload.width != 1 else ""
+    array = hardware.array
+    lines = [
+        Text(f"{trace.workload.name}{width} on {hardware.name}", style="bold"),
+        Text(
+            f"{trace.dataset} {trace.split}, {trace.num_inputs:,} inputs; policy {_policy(numbers['policy'])}; "
+            f"{array.rows}×{array.cols} {array.dataflow.value} at {hardware.clock_hz / 1e6:g} MHz, "
+            f"lookahead {hardware.control.lookahead.value}; engine {result.engine}"
+        ),
+    ]
+    accuracy = numbers["accuracy"]
+    if accuracy["dynamic"] is not None:
+        static = "" if accuracy["static"] is None else f"; final classifier alone {accuracy['static']:.2%}"
+        lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}"))
+    return lines
+
+
+def _policy(record: dict[str, Any]) -> str:
+    settings = [f"{key} {_short(value)}" for key, value in record.items() if key != "name" and value is not None]
+    return " ".join([str(record["name"]), *settings])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join("–" if item is None else f"{item:g}" for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _exits(result: RunResult) -> Table:
+    table = _table(
+        "Exits", "leaves at", "inputs", "share", "cycles", "time", "DRAM", "wasted", "head costs", "pays from"
+    )
+    values = {value.exit_index: value for value in exit_values(result)}
+    end = result.trace.workload.num_exits + 1
+    for row in exits(result):
+        index = row["exit_index"]
+        value = values.get(index)
+        pays = "" if value is None else "never" if value.break_even_rate is None else f"{value.break_even_rate:.1%}"
+        table.add_row(
+            "the end" if index == end else f"exit {index}",
+            f"{row['num_inputs']:,}",
+            f"{row['num_inputs'] / result.trace.num_inputs:.1%}",
+            f"{row['latency_cycles']:,}",
+            format_seconds(row["latency_cycles"] / result.hardware.clock_hz),
+            format_bytes(row["dram_bytes"]),
+            format_bytes(row["wasted_dram_bytes"]),
+            "" if value is None else f"{value.head_cycles:,}",
+            pays,
+        )
+    return table
+
+
+def _layers(result: RunResult) -> Table:
+    rows = layers(result.dynamic, result.hardware)
+    total = sum(row["cycles"] for row in rows)
+    shown = sorted(rows, key=lambda row: -row["cycles"])[:MOST_LAYERS]
+    left_out = len(rows) - len(shown)
+    title = "Layers, for an input that runs to the end"
+    title += f" (the {MOST_LAYERS} longest; {left_out} more in layers.csv)" if left_out > 0 else ""
+    table = _table(title, "layer", "kind", "segment", "cycles", "share", "busy", "stall", "utilisation", "bound by")
+    for row in (row for row in rows if row in shown):
+        table.add_row(
+            row["op"],
+            row["kind"],
+            str(row["segment"]),
+            f"{row['cycles']:,}",
+            f"{row['cycles'] / total:.1%}",
+            f"{row['busy_cycles']:,}",
+            f"{row['stall_cycles']:,}",
+            "" if row["utilisation"] is None else f"{row['utilisation']:.0%}",
+            row["bottleneck"],
+        )
+    return table
+
+
+def _comparison(numbers: dict[str, Any]) -> Table:
+    table = _table("Dynamic against static", "per input", "static", "dynamic", "reduction", "95% interval")
+    dynamic, static, reduction = numbers["dynamic"], numbers["static"], numbers["reduction"]
+    clock_hz = numbers["clock_hz"]
+
+    def line(name: str, key: str, measure: str, show: Any) -> None:
+        interval = reduction["ci95"].get(measure)
+        table.add_row(
+            name,
+            show(static[key]["mean"]),
+            show(dynamic[key]["mean"]),
+            f"{reduction[measure]:.2%}",
+            "" if interval is None else f"{interval[0]:.2%} – {interval[1]:.2%}",
+        )
+
+    line("MACs", "macs", "macs", lambda value: f"{value:,.0f}")
+    line(f"FLOPs ({numbers['flops_convention']})", "flops", "flops", lambda value: f"{value:,.0f}")
+    line("latency, cycles", "latency_cycles", "latency", lambda value: f"{value:,.0f}")
+    line("DRAM bytes", "dram_bytes", "dram_bytes", lambda value: f"{value:,.0f}")
+    latencies = dynamic["latency_cycles"]
+    for name in ("p50", "p95", "p99", "max"):
+        fixed = static["latency_cycles"][name]
+        table.add_row(
+            f"latency {name}",
+            format_seconds(fixed / clock_hz),
+            format_seconds(latencies[name] / clock_hz),
+            f"{1 - latencies[name] / fixed:.2%}",
+            "",
+        )
+    return table
+
+
+def _footnotes(result: RunResult) -> list[Text]:
+    worst = int(result.dynamic.costs.latency_cycles[-1])
+    static = int(result.static.costs.latency_cycles[-1])
+    lines = [
+        Text(
+            f"worst case: an input that runs to the end pays for every head, {worst / static - 1:+.2%} against static "
+            f"({worst:,} instead of {static:,} cycles)"
+        )
+    ]
+    if result.dynamic.program.warm_up_dram_bytes:
+        lines.append(
+            Text(f"warm-up: {format_bytes(result.dynamic.program.warm_up_dram_bytes)} of weights pinned on chip, once")
+        )
+    return lines

@@ -1,0 +1,146 @@
+"""summary.json: the numbers of a run under one fixed set of keys, `null` where a part was not computed.
+
+Percentiles are nearest-rank: a latency that inputs really had. Intervals are 95% bootstrap percentiles; because an input's
+latency depends on its exit alone, resampling inputs is resampling the multinomial of exits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.program.command import Amount, Int64s
+from ceesim.sim.costs import ExitCosts
+from ceesim.sim.result import Priced, RunResult
+from ceesim.workload.flops import Convention
+
+SCHEMA: Final = "ceesim.summary/1"
+PERCENTILES: Final = (50, 95, 99)
+NUM_RESAMPLES: Final = 2000
+SEED: Final = 0
+
+OPERANDS: Final = {
+    "ifmap": Amount.IFMAP_DRAM_BYTES,
+    "weight": Amount.WEIGHT_DRAM_BYTES,
+    "ofmap": Amount.OFMAP_DRAM_BYTES,
+    "head_weight": Amount.HEAD_WEIGHT_DRAM_BYTES,
+}
+REDUCED: Final = ("macs", "flops", "latency", "energy", "dram_bytes")
+
+
+def summary(result: RunResult) -> dict[str, Any]:
+    """The summary of a run, JSON-ready."""
+    hardware, trace = result.hardware, result.trace
+    num_inputs = trace.num_inputs
+    counts = result.exit_counts
+    rates = np.zeros(trace.workload.num_exits + 1)
+    rates[np.array(result.dynamic.exit_indices) - 1] = counts / num_inputs
+    dynamic = _measures(result, result.dynamic, counts)
+    static = _measures(result, result.static, np.array([num_inputs]))
+    return {
+        "schema": SCHEMA,
+        "hardware": hardware.name,
+        "network": trace.workload.name,
+        "dataset": trace.dataset,
+        "num_inputs": num_inputs,
+        "width": trace.workload.width,
+        "policy": trace.policy.to_json(),
+        "scenario": "closed",
+        "batch": 1,
+        "clock_hz": hardware.clock_hz,
+        "flops_convention": Convention.STD.value,
+        "area_mm2": None,
+        "accuracy": {"static": trace.static_accuracy, "dynamic": trace.accuracy},
+        "exit_rate": rates.tolist(),
+        "dynamic": dynamic,
+        "static": static,
+        "reduction": _reductions(result, dynamic, static, counts),
+    }
+
+
+def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, Any]:
+    """Means over inputs, and percentiles of latency, of one network."""
+    costs, clock_hz = priced.costs, result.hardware.clock_hz
+
+    def mean(per_exit: npt.NDArray[Any]) -> float:
+        return float(np.dot(per_exit, counts) / counts.sum())
+
+    latency = mean(costs.latency_cycles)
+    return {
+        "macs": {"mean": mean(priced.path_macs)},
+        "flops": {"mean": mean(priced.path_flops)},
+        "latency_cycles": {
+            "mean": latency,
+            **{f"p{percent}": percentile(costs.latency_cycles, counts, percent) for percent in PERCENTILES},
+            "max": int(costs.latency_cycles[counts > 0].max()),
+        },
+        "latency_s": {"mean": latency / clock_hz},
+        "energy_pj": None,
+        "dram_bytes": {
+            "mean": mean(costs.dram_bytes),
+            "by_operand": {name: mean(costs.amounts[:, amount]) for name, amount in OPERANDS.items()},
+        },
+        "executed_macs": {"mean": mean(costs.executed_macs)},
+        "wasted_macs": {"mean": mean(costs.wasted_macs)},
+        "wasted_dram_bytes": {"mean": mean(costs.wasted_dram_bytes)},
+        "power_w": None,
+        "edp_js": None,
+        "throughput_per_s": clock_hz / mean(costs.occupancy_cycles),
+        "deadline_misses": None,
+    }
+
+
+def percentile(values: Int64s, counts: Int64s, percent: int) -> int:
+    """Nearest-rank percentile of `values` that occur `counts` times each."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(counts[order])
+    rank = -(-percent * int(below[-1]) // 100)
+    return int(values[order][np.searchsorted(below, rank)])
+
+
+def _reductions(
+    result: RunResult, dynamic: dict[str, Any], static: dict[str, Any], counts: Int64s
+) -> dict[str, Any]:
+    """1 − dynamic / static of each measure, with intervals."""
+
+    def of(key: str) -> float | None:
+        saved, base = dynamic[key], static[key]
+        return None if saved is None else 1 - saved["mean"] / base["mean"]
+
+    keys = dict(zip(REDUCED, ("macs", "flops", "latency_cycles", "energy_pj", "dram_bytes"), strict=True))
+    return {name: of(key) for name, key in keys.items()} | {"ci95": _intervals(result, counts)}
+
+
+def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
+    """95% bootstrap interval of each reduction, over inputs."""
+    generator = np.random.default_rng(SEED)
+    resampled = generator.multinomial(counts.sum(), counts / counts.sum(), size=NUM_RESAMPLES) / counts.sum()
+
+    def of(dynamic: npt.NDArray[Any], static: npt.NDArray[Any]) -> list[float]:
+        reductions = 1 - resampled @ dynamic / float(static[-1])
+        return [float(bound) for bound in np.quantile(reductions, (0.025, 0.975))]
+
+    pairs = {
+        "macs": (result.dynamic.path_macs, result.static.path_macs),
+        "flops": (result.dynamic.path_flops, result.static.path_flops),
+        "latency": (result.dynamic.costs.latency_cycles, result.static.costs.latency_cycles),
+        "dram_bytes": (result.dynamic.costs.dram_bytes, result.static.costs.dram_bytes),
+    }
+    return {name: of(dynamic, static) for name, (dynamic, static) in pairs.items()}
+
+
+def break_even_rates(costs: ExitCosts, without: list[ExitCosts]) -> list[float | None]:
+    """Share of the inputs that reach an exit that must leave there for it to pay, in latency; None: it never pays.
+
+    Args:
+        costs: with all exits.
+        without: for each exit, the prices of the network built without it.
+    """
+    rates: list[float | None] = []
+    for i, other in enumerate(without):
+        paid = costs.latency_cycles[-1] - other.latency_cycles[-1]  # by an input that passes
+        saved = other.latency_cycles[-1] - costs.latency_cycles[i]  # by an input that leaves
+        rates.append(float(paid / (paid + saved)) if paid + saved > 0 and saved > 0 else None)
+    return rates

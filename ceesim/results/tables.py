@@ -1,0 +1,121 @@
+"""The tables of a run, as rows of plain values under fixed column names: layers, exits and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Amount, Int64s, Unit
+from ceesim.sim.result import Priced, RunResult
+
+LAYER_COLUMNS: Final = (
+    "op", "segment", "kind", "unit", "macs", "vector_ops", "folds", "cycles", "busy_cycles", "stall_cycles",
+    "mapping_efficiency", "utilisation", "ifmap_dram_bytes", "weight_dram_bytes", "ofmap_dram_bytes", "energy_pj",
+    "bottleneck",
+)  # fmt: skip
+EXIT_COLUMNS: Final = (
+    "exit_index", "num_inputs", "latency_cycles", "occupancy_cycles", "energy_pj", "dram_bytes", "macs", "flops",
+    "executed_macs", "wasted_macs", "wasted_dram_bytes",
+)  # fmt: skip
+INPUT_COLUMNS: Final = ("input", "exit_index", "prediction", "correct", "latency_cycles", "energy_pj", "dram_bytes")
+
+
+def layers(priced: Priced, hardware: Hardware) -> list[dict[str, Any]]:
+    """One row per layer and decision, in program order, for an input that runs to the end.
+
+    `cycles` is the layer's advance of the critical path (the latest finish so far), so the column sums to the latency;
+    `busy_cycles` is the occupancy of its own unit, `stall_cycles` the part of the advance that this unit was not busy.
+    """
+    program, timeline = priced.program, priced.costs.timeline
+    rows, reached = [], 0
+    pes = hardware.array.rows * hardware.array.cols
+    for i, layer in enumerate(program.layers):
+        own = program.layer == i
+        amounts = program.amounts[own].sum(axis=0)
+        finish = int(timeline.finish_cycles[own].max(initial=0))
+        cycles = max(0, finish - reached)
+        reached = max(reached, finish)
+        busy = [int(program.occupancy_cycles[own & (program.unit == unit)].sum()) for unit in Unit]
+        own_busy = busy[layer.unit]
+        folds, macs = int(amounts[Amount.FOLDS]), int(amounts[Amount.MACS])
+        rows.append(
+            {
+                "op": layer.name,
+                "segment": layer.segment,
+                "kind": layer.kind,
+                "unit": layer.unit.name.lower(),
+                "macs": macs,
+                "vector_ops": int(amounts[Amount.VECTOR_OPS]),
+                "folds": folds,
+                "cycles": cycles,
+                "busy_cycles": own_busy,
+                "stall_cycles": max(0, cycles - own_busy),
+                "mapping_efficiency": int(amounts[Amount.FOLD_PES]) / (folds * pes) if folds else None,
+                "utilisation": macs / (own_busy * pes) if folds and own_busy else None,
+                "ifmap_dram_bytes": int(amounts[Amount.IFMAP_DRAM_BYTES]),
+                "weight_dram_bytes": int(amounts[Amount.WEIGHT_DRAM_BYTES] + amounts[Amount.HEAD_WEIGHT_DRAM_BYTES]),
+                "ofmap_dram_bytes": int(amounts[Amount.OFMAP_DRAM_BYTES]),
+                "energy_pj": None,
+                "bottleneck": _bottleneck(layer.is_decision, layer.is_head, busy),
+            }
+        )
+    return rows
+
+
+def _bottleneck(is_decision: bool, is_head: bool, busy: list[int]) -> str:
+    """What a layer is mostly waiting for: its decision, its head, the DRAM, or its own arithmetic."""
+    if is_decision:
+        return "decision"
+    if is_head:
+        return "head"
+    moving = max(busy[Unit.LOAD], busy[Unit.STORE])
+    computing = {"compute": busy[Unit.ARRAY], "vector": busy[Unit.VECTOR]}
+    slowest = max(computing, key=lambda name: computing[name])
+    return "dram" if moving > computing[slowest] else slowest
+
+
+def exits(result: RunResult) -> list[dict[str, Any]]:
+    """One row per exit of the network as compiled, the last for running to the end."""
+    priced = result.dynamic
+    costs, macs, flops = priced.costs, priced.path_macs, priced.path_flops
+    return [
+        {
+            "exit_index": exit_index,
+            "num_inputs": int(result.exit_counts[row]),
+            "latency_cycles": int(costs.latency_cycles[row]),
+            "occupancy_cycles": int(costs.occupancy_cycles[row]),
+            "energy_pj": None,
+            "dram_bytes": int(costs.dram_bytes[row]),
+            "macs": int(macs[row]),
+            "flops": int(flops[row]),
+            "executed_macs": int(costs.executed_macs[row]),
+            "wasted_macs": int(costs.wasted_macs[row]),
+            "wasted_dram_bytes": int(costs.wasted_dram_bytes[row]),
+        }
+        for row, exit_index in enumerate(priced.exit_indices)
+    ]
+
+
+def input_columns(result: RunResult) -> dict[str, Int64s | list[Any]]:
+    """The columns of inputs.csv, one value per input; `correct` is empty where the label is unknown."""
+    trace = result.trace
+    known = trace.labels >= 0
+    right = trace.predictions == trace.labels
+    return {
+        "input": np.arange(trace.num_inputs),
+        "exit_index": trace.exit_index,
+        "prediction": trace.predictions,
+        "correct": np.where(known, right.astype(np.int64).astype(str), "").tolist(),
+        "latency_cycles": result.latency_cycles,
+        "energy_pj": [""] * trace.num_inputs,
+        "dram_bytes": result.dram_bytes,
+    }
+
+
+def by_segment(rows: list[dict[str, Any]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Layer rows grouped by segment, in order."""
+    for segment in dict.fromkeys(row["segment"] for row in rows):
+        yield segment, [row for row in rows if row["segment"] == segment]

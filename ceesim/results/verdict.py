@@ -1,0 +1,83 @@
+"""One sentence: what the FLOP reduction turned into on this hardware, and why.
+
+The latency saved differs from the MACs saved for two reasons only: segments whose share of the time is not their share of
+the MACs, and what heads, decisions and waits cost. Each segment's part of the difference is (rate at which it is skipped) ×
+(share of time − share of MACs); the largest part of the right sign is the reason given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.results.tables import by_segment, layers
+from ceesim.sim.result import RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Reductions of MACs and latency, and the segment (or None: the exits themselves) that explains their difference."""
+
+    macs: float
+    latency: float
+    segment: int | None
+    time_share: float
+    macs_share: float
+    bottleneck: str
+    exit_overhead: float
+
+    def sentence(self, hardware: str) -> str:
+        """The sentence, for people."""
+        became = f"{self.macs:.1%} fewer MACs became {_less(self.latency)} on {hardware}"
+        if abs(self.latency - self.macs) < 0.005:
+            return f"{became}: time follows MACs here."
+        if self.segment is None:
+            return f"{became}, because heads, decisions and waits cost {self.exit_overhead:.1%} of the static latency."
+        return (
+            f"{became}, because segment {self.segment} has {self.macs_share:.1%} of the MACs but {self.time_share:.1%} "
+            f"of the time ({_BOUND[self.bottleneck]})."
+        )
+
+
+_BOUND = {"dram": "bound by DRAM", "compute": "bound by the array", "vector": "bound by the vector unit"}
+
+
+def verdict(result: RunResult) -> Verdict:
+    """Why this run's latency reduction is not its MAC reduction."""
+    segments = result.dynamic.workload.segments
+    segment_of = {op.name: segment.exit_index for segment in segments for op in segment.backbone}
+    rows = [row | {"segment": segment_of[row["op"]]} for row in layers(result.static, result.hardware)]
+    times, macs = np.zeros(len(segments)), np.zeros(len(segments))
+    bottlenecks: dict[int, str] = {}
+    for segment, own in by_segment(rows):
+        times[segment - 1] = sum(row["cycles"] for row in own)
+        macs[segment - 1] = sum(row["macs"] for row in own)
+        bottlenecks[segment] = max(own, key=lambda row: row["cycles"])["bottleneck"]
+    counts = result.exit_counts
+    skipped: npt.NDArray[np.float64] = np.cumsum(counts) / counts.sum()
+    skipped = np.concatenate([[0.0], skipped[:-1]])
+    time_shares, macs_shares = times / times.sum(), macs / macs.sum()
+    parts = skipped * (time_shares - macs_shares)
+    static = float(result.static.costs.latency_cycles[-1])
+    latency = 1 - result.mean(result.dynamic.costs.latency_cycles) / static
+    saved_macs = 1 - result.mean(result.dynamic.path_macs) / float(result.static.path_macs[-1])
+    overhead = float(skipped @ time_shares) - latency
+    difference = latency - saved_macs
+    sign = np.sign(difference)
+    best = int(np.argmax(parts * sign))
+    explains = parts[best] * sign > 0 and not (sign < 0 and overhead > -parts[best])
+    return Verdict(
+        macs=saved_macs,
+        latency=latency,
+        segment=best + 1 if explains else None,
+        time_share=float(time_shares[best]),
+        macs_share=float(macs_shares[best]),
+        bottleneck=bottlenecks.get(best + 1, "compute"),
+        exit_overhead=overhead,
+    )
+
+
+def _less(reduction: float) -> str:
+    return f"{reduction:.1%} less latency" if reduction >= 0 else f"{-reduction:.1%} more latency"

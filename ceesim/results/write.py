@@ -1,0 +1,81 @@
+"""The files of a run: summary.json, layers.csv, exits.csv, inputs.csv, manifest.json; all of them or none.
+
+They are written into a folder beside the target and moved into place at the end. Two runs give the same bytes, the
+manifest's time stamp apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ceesim.errors import OutputError
+from ceesim.results.summary import summary
+from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, input_columns, layers
+from ceesim.sim.result import RunResult
+
+MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
+
+
+def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the files of a run into the folder `out`, which is made if need be.
+
+    Files of an earlier run are replaced; anything else in the folder is left alone.
+
+    Raises:
+        OutputError: if `out` is a file, or holds something that is not a result, or cannot be written.
+    """
+    writers: dict[str, Callable[[IO[str]], None]] = {
+        "summary.json": lambda stream: _json(stream, summary(result)),
+        "layers.csv": lambda stream: _rows(stream, LAYER_COLUMNS, layers(result.dynamic, result.hardware)),
+        "exits.csv": lambda stream: _rows(stream, EXIT_COLUMNS, exits(result)),
+        "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
+        "manifest.json": lambda stream: _json(stream, {"schema": MANIFEST_SCHEMA, "engine": result.engine, **manifest}),
+    }
+    if out.exists() and not out.is_dir():
+        raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write here: {error.strerror}", where=str(out), fix="choose another --out") from None
+    try:
+        for name, write in writers.items():
+            with (staged / name).open("w", encoding="utf-8", newline="") as stream:
+                write(stream)
+        out.mkdir(exist_ok=True)
+        for name in writers:
+            (staged / name).replace(out / name)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write: {error.strerror}", where=str(out), fix="free some space, or choose another --out"
+        ) from None
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """`record` as the text of a JSON file."""
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json(stream: IO[str], record: Mapping[str, Any]) -> None:
+    stream.write(json_text(record))
+
+
+def _rows(stream: IO[str], columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _columns(stream: IO[str], names: Iterable[str], columns: Mapping[str, Any]) -> None:
+    lists = [values.tolist() if hasattr(values, "tolist") else values for values in (columns[name] for name in names)]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(zip(*lists, strict=True))

@@ -1,0 +1,78 @@
+"""What a run produces: prices per exit, and which exit each input took. Everything reported is a look-up in these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.exits.trace import ExitTrace
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Int64s, Program
+from ceesim.sim.costs import ExitCosts
+from ceesim.workload.flops import Convention, path_flops
+from ceesim.workload.network import Workload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Priced:
+    """A network compiled for a hardware, with the price of each of its exits.
+
+    Args:
+        workload: as compiled: exits that the policy does not keep are gone.
+        exit_indices: the trace's number (1..N+1) of each row of `costs`.
+    """
+
+    workload: Workload
+    program: Program
+    costs: ExitCosts
+    exit_indices: tuple[int, ...]
+
+    @property
+    def path_macs(self) -> Int64s:
+        """[exits] multiply–accumulates of the path taken, heads on the way included."""
+        return np.array(self.workload.path_macs())
+
+    @property
+    def path_flops(self) -> Int64s:
+        """[exits] `std` FLOPs of the path taken, heads on the way included."""
+        return np.array(path_flops(self.workload, Convention.STD))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """A trace replayed on a hardware: `dynamic` with exits as decided, `static` the backbone alone.
+
+    Args:
+        trace: under the policy that was run.
+        rows: [inputs] row of `dynamic.costs` for each input.
+        engine: ``simpy`` or ``compiled``; the numbers are the same.
+    """
+
+    hardware: Hardware
+    trace: ExitTrace
+    dynamic: Priced
+    static: Priced
+    rows: Int64s
+    engine: str
+
+    @property
+    def exit_counts(self) -> Int64s:
+        """[exits] inputs that took each row of `dynamic.costs`."""
+        return np.bincount(self.rows, minlength=len(self.dynamic.exit_indices))
+
+    @property
+    def latency_cycles(self) -> Int64s:
+        """[inputs]."""
+        return self.dynamic.costs.latency_cycles[self.rows]
+
+    @property
+    def dram_bytes(self) -> Int64s:
+        """[inputs]."""
+        return self.dynamic.costs.dram_bytes[self.rows]
+
+    def mean(self, per_exit: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
+        """Mean over inputs of a quantity that is known per exit."""
+        counts = self.exit_counts
+        return float(np.dot(per_exit.astype(np.float64), counts) / counts.sum())

@@ -1,0 +1,149 @@
+"""The main job: replay a trace on a hardware. Read this first.
+
+    trace + hardware ──compile──▶ Program ──engine──▶ ExitCosts ──look-up per input──▶ RunResult
+
+A trace says which exit every input took; a Program says what the accelerator does up to each exit; `price` or
+`price_by_events` says what that costs. The rest is indexing. The backbone without exits goes the same way, as the
+baseline that every reduction is measured against.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ceesim.errors import TraceError
+from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.hardware.load import Overrides, load_hardware, override
+from ceesim.hardware.model import Hardware
+from ceesim.mapping.compiler import compile_program
+from ceesim.program.command import Int64s, Program
+from ceesim.shipped import Shelf, find
+from ceesim.sim.costs import ExitCosts, price, price_by_events
+from ceesim.sim.result import Priced, RunResult
+from ceesim.workload.network import Workload
+
+
+class Engine(StrEnum):
+    """Who executes the Program. SimPy is the reference; the compiled executor gives the same numbers, sooner."""
+
+    SIMPY = "simpy"
+    COMPILED = "compiled"
+
+
+_PRICE: Final[dict[Engine, Callable[[Program], ExitCosts]]] = {
+    Engine.SIMPY: price_by_events,
+    Engine.COMPILED: price,
+}
+
+
+class PrecisionWarning(UserWarning):
+    """The trace was captured at another precision than the hardware computes in."""
+
+
+def run(
+    hardware: Hardware | str | Path,
+    trace: ExitTrace | str | Path,
+    *,
+    overrides: Overrides = (),
+    policy: ExitPolicy | None = None,
+    rates: ExitTrace | str | Path | None = None,
+    engine: Engine | str = Engine.SIMPY,
+) -> RunResult:
+    """Replay `trace` on `hardware`.
+
+    Args:
+        hardware: a `Hardware`, or a YAML file (a bare name is looked up in the working directory, then as shipped).
+        trace: an `ExitTrace`, or its file, likewise.
+        overrides: hardware keys to set, like ``{"array.rows": 32}`` or ``["array.rows=32"]``.
+        policy: decides instead of the policy stored in the trace; needs a trace with logits.
+        rates: a validation trace whose exit rates `residency: auto` goes by.
+        engine: ``simpy`` or ``compiled``.
+
+    Raises:
+        HardwareError, TraceError, PolicyError: if an input is malformed, or they do not fit each other.
+        MappingError: if the network does not fit the hardware.
+        OptionError: if `residency: auto` has no rates.
+    """
+    accelerator = _hardware(hardware, overrides)
+    inputs = _trace(trace)
+    rated = None if rates is None else _trace(rates)
+    if policy is not None:
+        inputs = inputs.under(policy)
+        rated = None if rated is None else rated.under(policy)
+    _warn_of_precision(accelerator, inputs)
+    exit_rates = None if rated is None else _exit_rates(rated, inputs)
+    kept = inputs.policy.kept(inputs.workload.num_exits)
+    cost = inputs.policy.cost(inputs.workload.num_classes)
+    dynamic = price_network(inputs.workload, kept, accelerator, cost, exit_rates, Engine(engine))
+    static = price_network(inputs.workload, (), accelerator, cost, None if exit_rates is None else (1.0,), Engine(engine))
+    return RunResult(accelerator, inputs, dynamic, static, _rows(inputs, dynamic), Engine(engine).value)
+
+
+def price_network(
+    workload: Workload,
+    kept: Sequence[int],
+    hardware: Hardware,
+    exit_cost: DecisionCost,
+    exit_rates: Sequence[float] | None = None,
+    engine: Engine = Engine.COMPILED,
+) -> Priced:
+    """The price of each exit of `workload` with only the `kept` exits built in (none: the plain backbone).
+
+    Args:
+        exit_rates: [kept exits + 1] for `residency: auto`.
+    """
+    built = workload.with_exits(kept)
+    program = compile_program(built, hardware, exit_cost=exit_cost, exit_rates=exit_rates)
+    return Priced(built, program, _PRICE[engine](program), (*kept, workload.num_exits + 1))
+
+
+def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware:
+    if isinstance(hardware, Hardware):
+        return override(hardware, overrides) if overrides else hardware
+    return load_hardware(hardware, overrides)
+
+
+def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
+    return trace if isinstance(trace, ExitTrace) else load_trace(find(trace, Shelf.TRACES))
+
+
+def _exit_rates(rated: ExitTrace, inputs: ExitTrace) -> tuple[float, ...]:
+    """Share of inputs of another split of the same network that leave at each kept exit and at the end."""
+    if rated.workload != inputs.workload:
+        raise TraceError("the rates come from another network", got=rated.workload.name, expected=inputs.workload.name)
+    if (rated.dataset, rated.split) == (inputs.dataset, inputs.split):
+        raise TraceError(
+            "the rates come from the very inputs that are measured", got=rated.split, fix="pass the validation trace"
+        )
+    exits = (*inputs.policy.kept(inputs.workload.num_exits), inputs.workload.num_exits + 1)
+    return tuple(float(np.mean(rated.exit_index == exit_index)) for exit_index in exits)
+
+
+def _rows(trace: ExitTrace, priced: Priced) -> Int64s:
+    row_of = np.full(trace.workload.num_exits + 2, -1, np.int64)
+    row_of[list(priced.exit_indices)] = np.arange(len(priced.exit_indices))
+    rows = row_of[trace.exit_index]
+    if (rows < 0).any():
+        raise TraceError(
+            "inputs leave at an exit that the policy does not keep", where="exit_index", got=int(trace.exit_index[rows < 0][0])
+        )
+    return rows
+
+
+def _warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
+    computed = f"int{hardware.precision.weight_bits}"
+    captured = str(trace.capture.get("precision", "float32"))
+    if captured != computed:
+        warnings.warn(
+            f"the exits were decided in {captured}, the cycles are those of {computed}: "
+            f"`ceesim capture --quantize {computed}` closes the gap",
+            PrecisionWarning,
+            stacklevel=3,
+        )
