@@ -6,6 +6,7 @@ A user of the command line sees exactly ``str(error)``; nothing here knows about
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class CeesimError(Exception):
@@ -111,8 +112,11 @@ class MissingExtraError(CeesimError):
         )
 
 
+_MOST_SHOWN: Final = 40
+
+
 def collected(errors: Sequence[CeesimError]) -> CeesimError:
-    """One error out of several, so that all problems of a file are shown at once.
+    """One error out of several, so that all problems of a file (the first 40 of a hopeless one) are shown at once.
 
     Raises:
         ValueError: if `errors` is empty.
@@ -121,4 +125,7 @@ def collected(errors: Sequence[CeesimError]) -> CeesimError:
         raise ValueError("no errors to collect")
     if len(errors) == 1:
         return errors[0]
-    return type(errors[0])(f"{len(errors)} problems:\n" + "\n".join(f"- {error}" for error in errors))
+    shown = [f"- {error}" for error in errors[:_MOST_SHOWN]]
+    if len(errors) > _MOST_SHOWN:
+        shown.append(f"- and {len(errors) - _MOST_SHOWN} more")
+    return type(errors[0])("\n".join([f"{len(errors)} problems:", *shown]))

@@ -24,7 +24,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 REFUSED: Final = object()
 """Stands for a value that has been complained about already."""
 
-LARGEST_FILE_BYTES: Final = 64 * 1024
+LARGEST_FILE_BYTES: Final = 32 * 1024
 _DEEPEST: Final = 8
 _LONGEST_NUMBER: Final = 60
 _TAG: Final = "tag:yaml.org,2002:"

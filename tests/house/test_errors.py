@@ -37,6 +37,13 @@ def test_one_collected_error_is_itself_and_several_are_listed() -> None:
         collected([])
 
 
+def test_a_hopeless_file_does_not_flood_the_screen() -> None:
+    lines = str(collected([CeesimError(str(number)) for number in range(1000)])).splitlines()
+    assert lines[0] == "1000 problems:"
+    assert lines[-1] == "- and 960 more"
+    assert len(lines) == 42
+
+
 def test_a_missing_extra_says_how_to_install_it() -> None:
     error = MissingExtraError.of("torch", "torch", "training")
     assert "training needs the package torch" in str(error)
