@@ -1,0 +1,278 @@
+"""A run stopped at any moment and resumed ends with the weights of an uninterrupted one; what goes wrong is said."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ceesim.errors import CeesimError, OptionError, TrainingError
+from ceesim.frontend.amp import amp_dtype
+from ceesim.frontend.checkpoint import Checkpoint
+from ceesim.frontend.config import TrainConfig
+from ceesim.frontend.data.digits import read_digits
+from ceesim.frontend.data.images import ImagePart
+from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.recipes import recipe
+from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, epochs_within, fitting, train
+
+CPU = torch.device("cpu")
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def parts() -> Mapping[str, ImagePart]:
+    every_fifth = read_digits().train.take(np.arange(0, 1000, 5))
+    return {"train": every_fifth.take(np.arange(STEPS * 20)), "val": every_fifth.take(np.arange(STEPS * 20, 200))}
+
+
+def config(**changes: object) -> TrainConfig:
+    """AlexNet's dropout and the augmentation draw random numbers in every step; momentum is state beside weights."""
+    settings: dict[str, object] = {
+        "network": "alexnet",
+        "width": 0.03,
+        "num_classes": 10,
+        "heads": "exclusion",
+        "dataset": "digits",
+        "classes": tuple("0123456789"),
+        "preprocessing": Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 64),
+        "recipe": replace(recipe("quick", "alexnet", "exclusion"), batch=20),
+        "epochs": 3,
+        "seed": 5,
+        "num_val": 120,
+        "amp": "off",
+    }
+    return TrainConfig(**(settings | changes))
+
+
+class Crash(Exception):
+    """The process dies."""
+
+
+class Quiet:
+    """Counts, and dies after a given number of steps."""
+
+    def __init__(self, dies_after: int = -1) -> None:
+        self.dies_after = dies_after
+        self.rows: list[Mapping[str, float]] = []
+
+    def start(self, epochs: int, images_per_epoch: int, done: int) -> None:
+        self.started = (epochs, images_per_epoch, done)
+
+    def advance(self, num_images: int) -> None:
+        self.dies_after -= 1
+        if self.dies_after == 0:
+            raise Crash
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        self.rows.append(row)
+
+
+def run(parts: Mapping[str, ImagePart], out: Path, progress: Quiet | None = None, **options: object) -> Checkpoint:
+    chosen = options.pop("config", None) or config()
+    return train(chosen, parts, out, device=CPU, progress=progress or Quiet(), **options)
+
+
+def assert_same_weights(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.model.keys() == other.model.keys()
+    for name, weight in one.model.items():
+        assert torch.equal(weight, other.model[name]), name
+
+
+def without_seconds(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("dies_after", [1, STEPS, STEPS + 1, 2 * STEPS + 3])
+def test_stopped_and_resumed_is_as_never_stopped(
+    parts: Mapping[str, ImagePart], tmp_path: Path, dies_after: int
+) -> None:
+    whole = run(parts, tmp_path / "whole")
+    with pytest.raises(Crash):
+        run(parts, tmp_path / "broken", Quiet(dies_after))
+    torch.manual_seed(dies_after)  # whatever another process's generators hold
+    resumed = run(parts, tmp_path / "broken", resume=True)
+    assert_same_weights(whole, resumed)
+    assert without_seconds(tmp_path / "whole" / EPOCHS_CSV) == without_seconds(tmp_path / "broken" / EPOCHS_CSV)
+
+
+def test_a_crash_while_the_checkpoint_is_written_leaves_the_old_one(
+    parts: Mapping[str, ImagePart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(parts, tmp_path, config=config(epochs=2))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    save = torch.save
+
+    def half(payload: object, file: object) -> None:
+        save(payload, file)
+        file.truncate(1000)
+        raise Crash
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(Crash):
+        Checkpoint.load(tmp_path / CHECKPOINT).save(tmp_path / CHECKPOINT)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, EPOCHS_CSV]
+
+
+def test_sigkill_and_resume_on_the_command_line(tmp_path: Path) -> None:
+    arguments = "vggsmall --data digits --val 1200 --width 0.06 --recipe quick --batch 30 --epochs 3 --amp off --threads 1"
+    environment = os.environ | {"CEESIM_CACHE": str(tmp_path / "cache")}
+
+    def start(out: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "ceesim", "train", *arguments.split(), "--out", str(tmp_path / out), *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    killed = start("killed")
+    assert killed.stderr is not None
+    assert killed.stderr.readline().startswith("epoch 1: loss ")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert Checkpoint.load(tmp_path / "killed" / CHECKPOINT).epoch < 3
+    outputs = [process.communicate() for process in (start("whole"), start("killed", "--resume"))]
+    assert outputs[0][0] == f"{tmp_path / 'whole' / CHECKPOINT}\n"
+    assert "epoch 3: loss " in outputs[1][1]
+    whole, resumed = (Checkpoint.load(tmp_path / out / CHECKPOINT) for out in ("whole", "killed"))
+    assert (whole.epoch, resumed.epoch) == (3, 3)
+    assert_same_weights(whole, resumed)
+
+
+def test_the_csv_has_a_row_per_epoch(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    progress = Quiet()
+    run(parts, tmp_path, progress)
+    rows = without_seconds(tmp_path / EPOCHS_CSV)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    expected = ["epoch", "learning_rate", "loss", "val_images", "final_accuracy"]
+    assert list(rows[0]) == expected + [f"exit{number}_accuracy" for number in range(1, 6)]
+    assert rows[-1]["learning_rate"] == "0"
+    assert progress.started == (3, STEPS * 20, 0)
+    assert len(progress.rows) == 3
+
+
+def test_the_seed_decides(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    one, same, other = (
+        run(parts, tmp_path / str(number), config=config(epochs=1, seed=seed)) for number, seed in enumerate((5, 5, 6))
+    )
+    assert_same_weights(one, same)
+    assert not torch.equal(one.model["heads.0.linear.weight"], other.model["heads.0.linear.weight"])
+
+
+def test_the_loss_falls(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    vgg = config(network="vggsmall", width=0.06, epochs=5, preprocessing=Preprocessing((0.3,) * 3, (0.4,) * 3, 32))
+    history = run(parts, tmp_path, config=vgg).history
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("heads", ["confidence", "none"])
+def test_other_heads_train(parts: Mapping[str, ImagePart], tmp_path: Path, heads: str) -> None:
+    trained = run(parts, tmp_path, config=config(epochs=1, heads=heads))
+    before = trained.config.build().state_dict()
+    moved = {name for name, weight in trained.model.items() if not torch.equal(weight, before[name])}
+    assert ("heads.0.linear.weight" in moved) == (heads == "confidence")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_bfloat16_trains_and_resumes(parts: Mapping[str, ImagePart], tmp_path: Path, optimizer: str) -> None:
+    chosen = replace(recipe("quick", "alexnet", "exclusion"), batch=20, optimizer=optimizer, learning_rate=0.001)
+    mixed = config(amp="bfloat16", recipe=chosen, epochs=2)
+    whole = run(parts, tmp_path / "whole", config=mixed)
+    with pytest.raises(Crash):
+        run(parts, tmp_path / "broken", Quiet(STEPS + 2), config=mixed)
+    assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True, config=mixed))
+
+
+def test_a_checkpoint_is_not_overwritten_by_accident(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    run(parts, tmp_path, config=config(epochs=1))
+    with pytest.raises(TrainingError, match="a checkpoint is already there") as error:
+        run(parts, tmp_path)
+    assert error.value.fix == "add --resume to go on, or choose another --out"
+
+
+def test_resuming_another_run_names_the_difference(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    run(parts, tmp_path, config=config(epochs=1))
+    with pytest.raises(TrainingError) as error:
+        run(parts, tmp_path, config=config(epochs=1, seed=6, heads="confidence"), resume=True)
+    assert "another run (got heads confidence, seed 6; expected heads exclusion, seed 5)" in str(error.value)
+
+
+def test_a_diverged_loss_stops_the_run(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    hot = config(recipe=replace(recipe("quick", "alexnet", "exclusion"), batch=20, learning_rate=1e6))
+    with pytest.raises(TrainingError, match=r"the loss diverged in epoch 1 .*\n  fix: lower --learning-rate"):
+        run(parts, tmp_path, config=hot)
+
+
+def test_a_batch_larger_than_the_data(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="the batch does not fit"):
+        run(parts, tmp_path, config=config(recipe=recipe("quick", "alexnet", "exclusion")))
+
+
+def test_a_time_budget_becomes_epochs(parts: Mapping[str, ImagePart]) -> None:
+    few, many = (epochs_within(minutes, config(), parts["train"], CPU) for minutes in (1e-6, 1.0))
+    assert few == 1
+    assert many > 3
+    with pytest.raises(OptionError, match="time budget"):
+        epochs_within(0, config(), parts["train"], CPU)
+
+
+def test_initial_weights_that_fit_are_taken(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    weights = config(seed=9).build().backbone.state_dict()
+    weights["classifier.6.weight"] = torch.zeros(1000, 4096)
+    backbone = config().build().backbone
+    loaded = fitting(backbone, weights)
+    assert "classifier.6.weight" not in loaded
+    assert torch.equal(backbone.state_dict()["features.0.weight"], weights["features.0.weight"])
+    with pytest.raises(TrainingError, match="no weight fits the network"):
+        fitting(backbone, {"layer": torch.zeros(1)})
+
+
+def damage(path: Path, kind: str) -> None:
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "pickle":
+        path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    elif kind == "another version":
+        torch.save({"format": "ceesim.checkpoint/9"}, path)
+    elif kind == "a state dict":
+        torch.save({"weight": torch.zeros(1)}, path)
+    elif kind == "a part missing":
+        payload = torch.load(path, weights_only=True)
+        del payload["config"]["seed"]
+        torch.save(payload, path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "truncated", "empty", "pickle", "another version", "a state dict", "a part missing"]
+)
+def test_a_damaged_checkpoint_is_one_error(parts: Mapping[str, ImagePart], tmp_path: Path, kind: str) -> None:
+    path = tmp_path / CHECKPOINT
+    run(parts, tmp_path, config=config(epochs=1))
+    damage(path, kind)
+    with pytest.raises(CeesimError) as error:
+        Checkpoint.load(path)
+    assert str(error.value).startswith(str(path))
+    assert len(str(error.value).splitlines()) <= 2
+
+
+def test_amp_asks_for_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it, expected in ((True, "bfloat16"), (False, "off")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has_it=has_it: {"amx_bf16": has_it})
+        assert amp_dtype("auto", CPU) == expected
+        assert amp_dtype("on", CPU) == "bfloat16"
+        assert amp_dtype("off", CPU) == "off"
+    with pytest.raises(OptionError, match="unknown AMP choice"):
+        amp_dtype("maybe", CPU)
