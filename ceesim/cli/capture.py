@@ -52,17 +52,15 @@ def _run(source: Path, policy: Any, options: dict[str, Any]) -> Any:
     require_torch("ceesim capture")
     if options["data"] is None:
         raise OptionError("a checkpoint is run over data", where="--data", fix="name the data set it was trained on")
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
     from ceesim.frontend.capture import capture
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images
-    from ceesim.frontend.distributed import choose_device
+    from ceesim.frontend.distributed import choose_device, limit_threads
 
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
+    limit_threads(options["threads"])
     trained_on = Checkpoint.load(source).config.dataset
     data = load_images(options["data"], name=options["data_name"] or trained_on)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:

@@ -80,8 +80,6 @@ def command(network: str, **options: Any) -> None:
 
 
 def _train(network: str, options: Mapping[str, Any]) -> None:
-    import torch
-
     from ceesim.frontend import distributed
     from ceesim.frontend.amp import amp_dtype
     from ceesim.frontend.checkpoint import Checkpoint, read_weights
@@ -94,8 +92,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
 
     if options["epochs"] and options["minutes"]:
         raise OptionError("--epochs and --minutes exclude each other", fix="give one of them")
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
+    distributed.limit_threads(options["threads"])
     image_size = shipped(network).image_size
     device = distributed.choose_device(options["device"])
     data = load_images(options["data"], name=options["data_name"])

@@ -33,6 +33,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def limit_threads(num_threads: int | None) -> None:
+    """Compute on at most `num_threads` CPU threads; None or 0 leaves the choice to torch."""
+    if num_threads:
+        torch.set_num_threads(num_threads)
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the group that torchrun set up, if it did, and leave it at the end."""
