@@ -1,9 +1,9 @@
 """Thresholds that save most at a given loss of accuracy, and which exits to keep; what saving means is the caller's.
 
-`paper`: exit after exit, in descending order of the MACs of its segment, raise the step until the accuracy on validation
-data falls below the goal; one tolerance, spent first come, first served. `budgeted`: again and again make the one move
-(an exit, to a step) that saves most per input lost, until no move fits the goal. Moves may be as long as they like, since
-the first steps of an over-confident head do nothing; then exits trade steps as long as that helps.
+`paper`: exit after exit, in descending order of the MACs of its segment, raise the step until the accuracy on
+validation data falls below the goal; one tolerance, spent first come, first served. `budgeted`: again and again make
+the one move (an exit, to a step) that saves most per input lost, until no move fits the goal. Moves may be as long as
+they like, since the first steps of an over-confident head do nothing; then exits trade steps as long as that helps.
 
 Source of `paper`: Wang, Li, Zhang, arXiv 2309.13443, Section III-C, with its published code's faults left out.
 """
@@ -46,6 +46,11 @@ class Method(StrEnum):
     PAPER = "paper"
     BUDGETED = "budgeted"
 
+
+_GIVE_BACK: Final = (1, 3, 10, LAST_STEP)
+"""By how many steps an exit is lowered in a trade."""
+_NOTHING: Final = 1e-9
+"""A saving below this share of the cost is rounding."""
 
 SEARCHABLE: Final = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
 
@@ -166,11 +171,13 @@ def search(
     kept = tuple(range(1, num_exits + 1)) if space.kept is None else space.kept
     task = _Task(ladder_of(space, evidence), prices, goal, tuple(order or by_segment_macs(trace.workload)))
     start: Positions = tuple(0 if i in kept else None for i in range(1, num_exits + 1))
-    find = _paper if method is Method.PAPER else _budgeted
-    positions = find(task, start)
-    while space.choose_exits and (leaner := _without_one(task, positions, find)) is not None:
-        positions = leaner
-    return task.ladder.policy(positions)
+    find = _paper if method is Method.PAPER else _greedy
+    state = find(task, task.stand(start))
+    while space.choose_exits and (leaner := _without_one(task, state, find)) is not None:
+        state = leaner
+    if method is Method.BUDGETED:
+        state = _trade(task, state)
+    return task.ladder.policy(state.positions)
 
 
 def by_segment_macs(workload: Workload) -> tuple[int, ...]:
@@ -198,6 +205,23 @@ def ladder_of(space: Space, evidence: Evidence) -> Ladder:
 
 
 @dataclass(frozen=True, slots=True)
+class _State:
+    """Where a search stands.
+
+    Args:
+        positions: the step of every exit.
+        costs: what leaving at each exit costs [N+1], given which exits are kept.
+        correct: right predictions.
+        cost: of all inputs together.
+    """
+
+    positions: Positions
+    costs: NDArray[np.float64]
+    correct: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """What a method works on: `goal` is the number of right predictions it must keep."""
 
@@ -206,10 +230,19 @@ class _Task:
     goal: int
     order: tuple[int, ...]
 
-    def costs(self, positions: Positions) -> NDArray[np.float64]:
-        """What leaving at each exit costs [N+1]."""
+    def stand(self, positions: Positions) -> _State:
+        """The state at these positions."""
         kept = _kept(positions)
-        return _spread(self.prices(kept), kept, self.ladder.num_exits)
+        costs = _spread(self.prices(kept), kept, self.ladder.num_exits)
+        if not kept:
+            return _State(positions, costs, self.goal, float(costs[-1]) * self.ladder.num_inputs)
+        return self.move(_State(positions, costs, 0, 0.0), kept[0], positions[kept[0] - 1] or 0)
+
+    def move(self, state: _State, exit_index: int, step: int) -> _State:
+        """The state after one exit went to another step."""
+        curve = self.ladder.curve(exit_index, state.positions)
+        positions = _moved(state.positions, exit_index, step)
+        return _State(positions, state.costs, int(curve.correct[step]), float(curve.leaving[step] @ state.costs))
 
 
 def _kept(positions: Positions) -> tuple[int, ...]:
@@ -220,101 +253,70 @@ def _moved(positions: Positions, exit_index: int, step: int | None) -> Positions
     return (*positions[: exit_index - 1], step, *positions[exit_index:])
 
 
-def _paper(task: _Task, positions: Positions) -> Positions:
+def _paper(task: _Task, state: _State) -> _State:
+    positions = state.positions
     for i in task.order:
         if positions[i - 1] is None:
             continue
         fails = task.ladder.curve(i, positions).correct < task.goal
         first = int(fails.argmax()) if fails.any() else LAST_STEP + 1
         positions = _moved(positions, i, max(first - 1, 0))
-    return positions
+    return task.stand(positions)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Where a search stands: `cost` is the sum over all inputs."""
-
-    positions: Positions
-    correct: int
-    cost: float
-
-
-def _budgeted(task: _Task, positions: Positions) -> Positions:
-    costs = task.costs(positions)
-    state = _greedy(task, costs, _stand(task, costs, positions))
-    while (better := _trade(task, costs, state)) is not None:
-        state = better
-    return state.positions
-
-
-def _stand(task: _Task, costs: NDArray[np.float64], positions: Positions) -> _State:
-    kept = _kept(positions)
-    if not kept:
-        return _State(positions, task.goal, float(costs[-1]) * task.ladder.num_inputs)
-    position = positions[kept[0] - 1] or 0
-    curve = task.ladder.curve(kept[0], positions)
-    return _State(positions, int(curve.correct[position]), float(curve.leaving[position] @ costs))
-
-
-def _greedy(task: _Task, costs: NDArray[np.float64], state: _State, fixed: int | None = None) -> _State:
+def _greedy(task: _Task, state: _State, fixed: int | None = None) -> _State:
     """Make the best move until none is left; the exit `fixed` stays."""
-    while (move := _best_move(task, costs, state, fixed)) is not None:
+    while (move := _best_move(task, state, fixed)) is not None:
         state = move
     return state
 
 
-def _best_move(task: _Task, costs: NDArray[np.float64], state: _State, fixed: int | None) -> _State | None:
+def _best_move(task: _Task, state: _State, fixed: int | None) -> _State | None:
     """The move that saves most per input lost; one that loses none beats all others, then the larger saving wins."""
     best: tuple[float, float, _State] | None = None
     for i in _kept(state.positions):
         if i == fixed:
             continue
         curve = task.ladder.curve(i, state.positions)
-        cost = curve.leaving @ costs
-        saved = state.cost - cost
-        saved[curve.correct < task.goal] = 0
+        cost = curve.leaving @ state.costs
+        saved = np.where(curve.correct >= task.goal, state.cost - cost, 0)
         lost = np.maximum(state.correct - curve.correct, 0)
         rate = np.divide(saved, lost, out=np.full(len(saved), np.inf), where=lost > 0)
-        rate[saved <= 1e-9 * state.cost] = -1
+        rate[saved <= _NOTHING * state.cost] = 0
         step = int(np.lexsort((saved, rate))[-1])
         if rate[step] > 0 and (best is None or (rate[step], saved[step]) > best[:2]):
-            moved = _State(_moved(state.positions, i, step), int(curve.correct[step]), float(cost[step]))
+            moved = _State(_moved(state.positions, i, step), state.costs, int(curve.correct[step]), float(cost[step]))
             best = (float(rate[step]), float(saved[step]), moved)
     return None if best is None else best[2]
 
 
-def _trade(task: _Task, costs: NDArray[np.float64], state: _State) -> _State | None:
-    """The cheapest state that comes of one exit giving back steps and the others using what that frees, if cheaper."""
-    best = None
-    for i in _kept(state.positions):
-        position = state.positions[i - 1] or 0
-        for step in sorted({0, position // 2, *(max(position - back, 0) for back in (16, 8, 4, 2, 1))} - {position}):
-            lowered = _stand(task, costs, _moved(state.positions, i, step))
-            trial = _greedy(task, costs, lowered, fixed=i)
-            if trial.cost < (best or state).cost * (1 - 1e-9):
-                best = trial
-    return best
+def _trade(task: _Task, state: _State) -> _State:
+    """One exit gives back steps and the others use what that frees, for as long as the cost falls."""
+    while True:
+        before = state.cost
+        for i in _kept(state.positions):
+            position = state.positions[i - 1] or 0
+            for step in sorted({max(position - back, 0) for back in _GIVE_BACK} - {position}, reverse=True):
+                trial = _greedy(task, task.move(state, i, step), fixed=i)
+                if trial.cost < state.cost * (1 - _NOTHING):
+                    state = trial
+                    break
+        if state.cost == before:
+            return state
 
 
-def _without_one(task: _Task, positions: Positions, find: Callable[[_Task, Positions], Positions]) -> Positions | None:
-    """The cheapest result with one exit fewer, if it is cheaper than `positions`."""
-    best, least = None, _stand(task, task.costs(positions), positions).cost
-    for i in _kept(positions):
-        start = _moved(tuple(None if position is None else 0 for position in positions), i, None)
-        found = find(task, start)
-        cost = _stand(task, task.costs(found), found).cost
-        if cost < least * (1 - 1e-9):
-            best, least = found, cost
-    return best
+def _without_one(task: _Task, state: _State, find: Callable[[_Task, _State], _State]) -> _State | None:
+    """The cheapest state that `find` reaches with one exit fewer, if it is cheaper."""
+    start: Positions = tuple(None if position is None else 0 for position in state.positions)
+    found = [find(task, task.stand(_moved(start, i, None))) for i in _kept(state.positions)]
+    best = min(found, key=lambda trial: trial.cost, default=state)
+    return best if best.cost < state.cost * (1 - _NOTHING) else None
 
 
 def _best_of_few(policy: str, evidence: Evidence, prices: Prices, goal: int) -> ExitPolicy:
     num_exits = evidence.logits.shape[1]
-    candidates: list[ExitPolicy] = [Fixed(num_exits + 1)]
-    if policy == "fixed":
-        candidates += [Fixed(i) for i in range(1, num_exits + 1)]
-    else:
-        candidates = [Patience(heads) for heads in range(1, num_exits + 2)]
+    make: Callable[[int], ExitPolicy] = Fixed if policy == "fixed" else Patience
+    candidates = [make(number) for number in range(1, num_exits + 2)]
     found = [(policy, _outcome(policy, evidence, prices)) for policy in candidates]
     enough = [
         (result.mean_cost, i) for i, (_, result) in enumerate(found) if result.accuracy * result.num_inputs > goal - 0.5

@@ -132,7 +132,7 @@ def exclusion_steps(logits: Logits, alpha: float | None = None) -> Bytes:
         threshold = exclusion_threshold(values[row, best[row], None], step / LAST_STEP, alpha)[0]
         steps[class_index, row] = step if values[row, class_index] < threshold else step + 1
     steps[best, rows] = NEVER
-    return steps
+    return np.ascontiguousarray(steps)
 
 
 class ExclusionLadder:
@@ -162,9 +162,8 @@ class ExclusionLadder:
             elif position:
                 remains *= steps > position
             critical.append((remains & ~is_best).max(axis=0))
-        return _curve(
-            critical, self._evidence.right, self._masked_end(remains, critical) if self._masked_final else None
-        )
+        at_end = self._masked_end(remains, critical) if self._masked_final else None
+        return _curve(critical, self._evidence.right, at_end)
 
     def _masked_end(self, remains: Bytes, critical: Sequence[Bytes]) -> NDArray[np.int64]:
         """How many are right at the end [101], where the argmax is taken among the classes that remain.
@@ -243,7 +242,10 @@ def _percentiles(surety: NDArray[np.float64], never: float) -> NDArray[np.float6
 
 
 class ReplayLadder:
-    """`Exclude` without recovery, by replaying every step: a dropped argmax moves the threshold, so no step is final."""
+    """`Exclude` without recovery, by replaying every step.
+
+    A dropped argmax moves the threshold of later exits, so there is no critical step; this is slow.
+    """
 
     def __init__(self, evidence: Evidence, alpha: float | None, masked_final: bool) -> None:
         self.num_inputs, self.num_exits, _ = evidence.logits.shape

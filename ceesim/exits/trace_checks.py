@@ -148,13 +148,13 @@ def _check_remaining(trace: ExitTrace) -> None:
         running = leaving = num_classes
     exits, ends = np.arange(1, num_exits + 1), np.arange(num_exits + 2)[:, None]
     pattern = (running * (exits < ends) + leaving * (exits == ends)).astype(found.dtype)
-    expected = pattern[trace.exit_index]
+    expected = pattern.take(trace.exit_index, axis=0)
     if not np.array_equal(found, expected):
         wrong = found != expected
         row, exit_index = (int(index[0]) for index in np.nonzero(wrong))
         what = "several classes until it leaves, then one" if trace.policy.excludes else "all classes until it leaves"
         raise TraceError(
-            f"input {row} left at exit {trace.exit_index[row]}, which the classes remaining at exit {exit_index + 1} deny",
+            f"input {row} left at exit {trace.exit_index[row]}, the classes at exit {exit_index + 1} say otherwise",
             where="remaining",
             got=f"{_counts(remaining[row : row + 1])[0, exit_index]} classes",
             expected=f"{what}, none after",
