@@ -17,12 +17,19 @@ from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, Residency
 from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
 from ceesim.mapping.loops import (
+    AMOUNTS,
+    LATENCY,
+    LAYER,
+    OCCUPANCY,
+    SEGMENT,
+    TILE,
+    UNIT,
+    WAITS,
     LAST_VECTOR,
     NONE,
     ROW,
     Machine,
     Place,
-    Stream,
     emit,
     flush_store,
     max_rows,
@@ -36,7 +43,7 @@ from ceesim.mapping.residency import Pins, pin
 from ceesim.program.command import Amount, Int64s, Layer, Program, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
-from ceesim.workload.ops import INPUT
+from ceesim.workload.ops import INPUT, OpKind
 
 
 def compile_program(
@@ -62,7 +69,8 @@ def compile_program(
     if hardware.exit_unit.placement is ExitPlacement.FREE:
         layers = tuple(layer for layer in layers if not layer.is_head)
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
-    output = next(layer.output for layer in reversed(layers) if workload.output in layer.ops)
+    logits = _maker(workload, workload.output)
+    output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
     key = tuple(int(served_by) for served_by in queue)
     pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
     if pins is None:
@@ -70,6 +78,13 @@ def compile_program(
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
     planned = plan(layers, output, hardware, machine, key, pins)
     return _Emitter(workload, hardware, machine, queue, exit_cost).emit(planned, pins)
+
+
+def _maker(workload: Workload, name: str) -> str:
+    """The op that made the values which `name` stands for: reshapes are no commands."""
+    while name != INPUT and (op := workload.op(name)).kind is OpKind.RESHAPE:
+        name = op.inputs[0]
+    return name
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
@@ -96,9 +111,9 @@ def _weight_traffic(planned: Sequence[PlannedLayer], machine: Machine) -> dict[s
     traffic = {}
     for part in planned:
         num_rows = max_rows(part.nest, part.choice.tiling)
-        stream, cursor = new_stream(num_rows, num_rows), new_cursor()
+        stream, cursor = new_stream(num_rows, True), new_cursor()
         emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
-        traffic[part.layer.main.name] = int(stream.amounts[:, Amount.WEIGHT_DRAM_BYTES].sum())
+        traffic[part.layer.main.name] = int(stream[:, AMOUNTS + Amount.WEIGHT_DRAM_BYTES].sum())
     return traffic
 
 
@@ -116,7 +131,7 @@ class _Emitter:
 
     def emit(self, planned: Sequence[PlannedLayer], pins: Pins) -> Program:
         num_rows = sum(max_rows(part.nest, part.choice.tiling) for part in planned) + 2 * self._workload.num_exits + 1
-        stream, cursor = new_stream(num_rows, num_rows), new_cursor()
+        stream, cursor = new_stream(num_rows, True), new_cursor()
         drains = {INPUT: NONE}  # the last drain of every op done so far
         layers: list[Layer] = []
         decisions: list[int] = []
@@ -149,17 +164,18 @@ class _Emitter:
                 layers.append(Layer(f"exit{index}.decision", "decision", Unit.EXIT, index, (), True, True))
         flush_store(self._machine, stream, cursor)
         rows = int(cursor[ROW])
+        columns = stream[:rows, :WAITS].T.copy()
         return Program(
             layers=tuple(layers),
-            unit=stream.unit[:rows],
+            unit=columns[UNIT],
             queue=self._queue,
-            occupancy_cycles=stream.occupancy[:rows],
-            latency_cycles=stream.latency[:rows],
-            waits=stream.waits[:rows],
-            layer=stream.layer[:rows],
-            segment=stream.segment[:rows],
-            tile=stream.tile[:rows],
-            amounts=stream.amounts[:rows],
+            occupancy_cycles=columns[OCCUPANCY],
+            latency_cycles=columns[LATENCY],
+            waits=stream[:rows, WAITS:AMOUNTS].astype(np.int32),
+            layer=columns[LAYER],
+            segment=columns[SEGMENT],
+            tile=columns[TILE],
+            amounts=stream[:rows, AMOUNTS:].copy(),
             decisions=tuple(decisions),
             takes_exits=self._hardware.control.lookahead is not Lookahead.STATIC_NPU,
             warm_up_dram_bytes=pins.pinned_bytes,
@@ -177,7 +193,7 @@ class _Emitter:
         )
 
     def _decide(
-        self, index: int, stream: Stream, cursor: Int64s, drains: dict[str, int], layer: int, gate: int
+        self, index: int, stream: Int64s, cursor: Int64s, drains: dict[str, int], layer: int, gate: int
     ) -> int:
         """Append the decision of exit `index`; returns its row."""
         exit_unit, control = self._hardware.exit_unit, self._hardware.control
@@ -186,26 +202,25 @@ class _Emitter:
         row = int(cursor[ROW])
         if exit_unit.placement is ExitPlacement.FREE:
             cycles = 0
-            ready = drains[self._workload.exits[index - 1].tap]
-            stream.amounts[row, Amount.MACS] = sum(op.macs for op in head)
+            ready = drains[_maker(self._workload, self._workload.exits[index - 1].tap)]
+            stream[row, AMOUNTS + Amount.MACS] = sum(op.macs for op in head)
         else:
             passes = 2 * ceil_div(num_classes, exit_unit.lanes)
             softmax = ceil_div(self._exit_cost.exponentials, exit_unit.lanes) * exit_unit.exp_cycles
             cycles = passes + exit_unit.latency_cycles + control.decision_cycles + softmax
             ready = int(cursor[LAST_VECTOR])
-        stream.unit[row] = Unit.EXIT
-        stream.occupancy[row] = stream.latency[row] = cycles
-        stream.waits[row, 0] = gate
-        stream.waits[row, 1] = ready
-        stream.layer[row] = layer
-        stream.segment[row] = index
-        stream.amounts[row, Amount.COMPARES] = self._exit_cost.compares
-        stream.amounts[row, Amount.EXPONENTIALS] = self._exit_cost.exponentials
-        stream.amounts[row, Amount.DECISIONS] = 1
+        stream[row, UNIT] = Unit.EXIT
+        stream[row, OCCUPANCY] = stream[row, LATENCY] = cycles
+        stream[row, WAITS : WAITS + 2] = gate, ready
+        stream[row, LAYER] = layer
+        stream[row, SEGMENT] = index
+        stream[row, AMOUNTS + Amount.COMPARES] = self._exit_cost.compares
+        stream[row, AMOUNTS + Amount.EXPONENTIALS] = self._exit_cost.exponentials
+        stream[row, AMOUNTS + Amount.DECISIONS] = 1
         cursor[ROW] = row + 1
         return row
 
 
-def _store_after(stream: Stream, drain: int) -> int:
+def _store_after(stream: Int64s, drain: int) -> int:
     """The store of what `drain` made: the next one in program order."""
-    return drain + 1 + int(np.argmax(stream.unit[drain + 1 :] == Unit.STORE))
+    return drain + 1 + int(np.argmax(stream[drain + 1 :, UNIT] == Unit.STORE))
