@@ -3,7 +3,8 @@
 `paper`: exit after exit, in descending order of the MACs of its segment, raise the step until the accuracy on
 validation data falls below the goal; one tolerance, spent first come, first served. `budgeted`: again and again make
 the one move (an exit, to a step) that saves most per input lost, until no move fits the goal. Moves may be as long as
-they like, since the first steps of an over-confident head do nothing; then exits trade steps as long as that helps.
+they like, since the first steps of an over-confident head do nothing; it starts from nothing and from what `paper`
+found, takes the cheaper, and then lets exits trade steps as long as that helps.
 
 Source of `paper`: Wang, Li, Zhang, arXiv 2309.13443, Section III-C, with its published code's faults left out.
 """
@@ -19,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import OptionError
+from ceesim.exits.exclusion import Exclude, Ratio
+from ceesim.exits.metrics import mean_interval
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.references import Fixed, Patience
-from ceesim.exits.scores import ScoreKind
+from ceesim.exits.scores import KINDS, Score, ScoreKind
 from ceesim.exits.steps import (
     LAST_STEP,
     Evidence,
@@ -71,6 +74,7 @@ class Outcome:
         mean_cost: per input.
         static_cost: per input of the plain network, without exits.
         exit_rate: share that left at each exit, 1..N+1.
+        reduction_interval: 95% bootstrap interval of `reduction`.
     """
 
     num_inputs: int
@@ -79,11 +83,12 @@ class Outcome:
     mean_cost: float
     static_cost: float
     exit_rate: tuple[float, ...]
+    reduction_interval: tuple[float, float]
 
     @property
     def reduction(self) -> float:
         """Share of the cost saved against the plain network."""
-        return 1 - self.mean_cost / self.static_cost if self.static_cost else 0.0
+        return 1 - self.mean_cost / self.static_cost
 
 
 def outcome(policy: ExitPolicy, trace: ExitTrace, prices: Prices) -> Outcome:
@@ -99,16 +104,19 @@ def outcome(policy: ExitPolicy, trace: ExitTrace, prices: Prices) -> Outcome:
 def _outcome(policy: ExitPolicy, evidence: Evidence, prices: Prices) -> Outcome:
     num_inputs, num_exits, _ = evidence.logits.shape
     decisions = replay(policy, evidence.logits, evidence.final_logits, evidence.labels)
-    rate = np.bincount(decisions.exit_index, minlength=num_exits + 2)[1:] / num_inputs
+    counts = np.bincount(decisions.exit_index, minlength=num_exits + 2)[1:]
+    rate = counts / num_inputs
     kept = policy.kept(num_exits)
-    cost = _spread(prices(kept), kept, num_exits)
+    cost, static_cost = _spread(prices(kept), kept, num_exits), float(prices(())[0])
+    low, high = mean_interval(counts, 1 - cost / static_cost)
     return Outcome(
         num_inputs=num_inputs,
         accuracy=float(np.mean(decisions.predictions == evidence.labels)),
         static_accuracy=float(np.mean(evidence.right[-1])),
         mean_cost=float(rate @ cost),
-        static_cost=float(prices(())[0]),
+        static_cost=static_cost,
         exit_rate=tuple(float(share) for share in rate),
+        reduction_interval=(low, high),
     )
 
 
@@ -137,6 +145,18 @@ class Space:
     masked_final: bool = False
     kept: tuple[int, ...] | None = None
     choose_exits: bool = False
+
+
+def family(space: Space, num_exits: int) -> ExitPolicy:
+    """A policy of the space that releases as few as it can: what its decisions cost does not depend on thresholds."""
+    if space.policy == "exclude":
+        return Exclude((0.0,) * num_exits, space.recovery, space.masked_final, space.alpha)
+    if space.policy == "ratio":
+        return Ratio((0.0,) * num_exits, space.alpha)
+    if space.policy in ("patience", "fixed"):
+        return Patience(num_exits + 1) if space.policy == "patience" else Fixed(num_exits + 1)
+    kind = ScoreKind(space.policy)
+    return Score(kind, (KINDS[kind].never,) * num_exits)
 
 
 def search(
@@ -171,7 +191,7 @@ def search(
     kept = tuple(range(1, num_exits + 1)) if space.kept is None else space.kept
     task = _Task(ladder_of(space, evidence), prices, goal, tuple(order or by_segment_macs(trace.workload)))
     start: Positions = tuple(0 if i in kept else None for i in range(1, num_exits + 1))
-    find = _paper if method is Method.PAPER else _greedy
+    find = _paper if method is Method.PAPER else _cheaper_start
     state = find(task, task.stand(start))
     while space.choose_exits and (leaner := _without_one(task, state, find)) is not None:
         state = leaner
@@ -262,6 +282,11 @@ def _paper(task: _Task, state: _State) -> _State:
         first = int(fails.argmax()) if fails.any() else LAST_STEP + 1
         positions = _moved(positions, i, max(first - 1, 0))
     return task.stand(positions)
+
+
+def _cheaper_start(task: _Task, state: _State) -> _State:
+    """Greedy from here, or `paper` and greedy from there: each gets stuck where the other does not."""
+    return min(_greedy(task, state), _greedy(task, _paper(task, state)), key=lambda found: found.cost)
 
 
 def _greedy(task: _Task, state: _State, fixed: int | None = None) -> _State:

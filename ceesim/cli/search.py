@@ -1,0 +1,231 @@
+"""``ceesim search``: thresholds and exits, found on validation data, reported on test data."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ceesim.errors import OptionError
+
+if TYPE_CHECKING:
+    from ceesim.exits.search import Outcome, Prices, Space
+    from ceesim.exits.trace import ExitTrace
+
+_POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
+
+
+@click.command()
+@click.option("--trace", "val", required=True, metavar="FILE", help="Trace with logits to fit on: validation data.")
+@click.option("--test", required=True, metavar="FILE", help="Trace of the same network to report on: test data.")
+@click.option(
+    "--policy", type=click.Choice(_POLICIES), default="exclude", show_default=True, help="Which family of policies."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["paper", "budgeted"]),
+    default="budgeted",
+    show_default=True,
+    help="paper: exit after exit, largest segment first; budgeted: always the move that saves most per input lost.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["macs", "flops", "latency", "energy", "dram_bytes"]),
+    default="macs",
+    show_default=True,
+    help="Mean cost per input to lower: operations (flops: convention std), or cycles, pJ, bytes on --hw.",
+)
+@click.option("--hw", metavar="FILE", help="Hardware that prices latency, energy and dram_bytes. Default: none.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Accuracy that may be lost on --trace against running to the end, as a share (0.01: one point).",
+)
+@click.option(
+    "--exits",
+    default="all",
+    show_default=True,
+    metavar="all|choose|i,j,…",
+    help="Which exits to keep: all, those that pay (choose), or these.",
+)
+@click.option(
+    "--calibration",
+    type=click.Choice(["none", "prior"]),
+    default="none",
+    show_default=True,
+    help="prior: undo the positive-class weight α the heads were trained with, before deciding (exclude, ratio).",
+)
+@click.option(
+    "--recovery/--no-recovery", default=True, show_default=True, help="Re-admit each head's argmax (exclude)."
+)
+@click.option(
+    "--final",
+    type=click.Choice(["unmasked", "masked"]),
+    default="unmasked",
+    show_default=True,
+    help="Final argmax over all classes, or over those that remain (exclude).",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Policy file to write. Default: none.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table. Default: off.")
+def command(
+    val: str,
+    test: str,
+    policy: str,
+    method: str,
+    objective: str,
+    hw: str | None,
+    tolerance: float,
+    exits: str,
+    calibration: str,
+    recovery: bool,
+    final: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Find thresholds on a validation trace, and say on a test trace what they are worth.
+
+    Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
+    """
+    from ceesim.exits.policy_file import PolicyFile, write_policy
+    from ceesim.exits.search import Method, Space, outcome, search
+    from ceesim.exits.trace import load_trace
+    from ceesim.provenance import SourceFile
+    from ceesim.shipped import Shelf, find
+
+    paths = [find(name, Shelf.TRACES) for name in (val, test)]
+    fitted, tested = (load_trace(path) for path in paths)
+    _check_pair(fitted, tested, test)
+    space = Space(
+        policy=policy,
+        alpha=_alpha(fitted, val) if calibration == "prior" else None,
+        recovery=recovery,
+        masked_final=final == "masked",
+        kept=_kept(exits, fitted.workload.num_exits),
+        choose_exits=exits == "choose",
+    )
+    prices = _prices(objective, hw, fitted, space)
+    found = search(fitted, space, Method(method), prices, tolerance)
+    results = {"validation": outcome(found, fitted, prices), "test": outcome(found, tested, prices)}
+    content: dict[str, object] = {
+        "method": method,
+        "objective": objective,
+        "hardware": hw,
+        "tolerance": tolerance,
+        "network": fitted.workload.name,
+        "width": fitted.workload.width,
+        "dataset": fitted.dataset,
+        "traces": [{"name": file.name, "sha256": file.sha256} for file in map(SourceFile.of, paths)],
+    } | {name: _record(result) for name, result in results.items()}
+    if out is not None:
+        write_policy(PolicyFile(found, content), out, fitted.workload.num_exits)
+    if as_json:
+        click.echo(json.dumps({"policy": found.to_json(), **content}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
+
+
+def _check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
+    if fitted.workload != tested.workload:
+        raise OptionError("--trace and --test are of different networks", where=name, fix="pass a pair of one network")
+    if (fitted.dataset, fitted.split) == (tested.dataset, tested.split):
+        raise OptionError(
+            "thresholds are fitted and reported on the same data",
+            where=name,
+            got=f"{fitted.dataset}, split {fitted.split!r}, twice",
+            fix="pass the validation trace as --trace and the test trace as --test",
+        )
+
+
+def _alpha(trace: ExitTrace, name: str) -> float:
+    alpha = trace.training.get("alpha")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+        raise OptionError("the trace does not say which α its heads were trained with", where=name, got=alpha)
+    return float(alpha)
+
+
+def _kept(exits: str, num_exits: int) -> tuple[int, ...] | None:
+    if exits in ("all", "choose"):
+        return None
+    words = exits.split(",")
+    kept = tuple(sorted({int(word) for word in words if word.strip().isdecimal() and len(word) < 10}))
+    if len(kept) != len(words) or not {*kept} <= {*range(1, num_exits + 1)}:
+        expected = f"all, choose, or some of 1 to {num_exits}, separated by commas"
+        raise OptionError("no such exits", where="--exits", got=exits, expected=expected)
+    return kept
+
+
+def _prices(objective: str, hw: str | None, trace: ExitTrace, space: Space) -> Prices:
+    """What leaving costs under the objective; hardware prices are worked out once per set of kept exits."""
+    from ceesim.exits.search import family, prices_of
+    from ceesim.workload.flops import Convention
+
+    workload = trace.workload
+    if objective in ("macs", "flops"):
+        if hw is not None:
+            raise OptionError("operations do not depend on the hardware", where="--hw", fix="name another --objective")
+        return prices_of(workload, Convention.MACS if objective == "macs" else Convention.STD)
+    if hw is None:
+        fix = "add --hw, for example --hw edge_npu.yaml"
+        raise OptionError("this objective is priced on a hardware", where="--objective", got=objective, fix=fix)
+    from ceesim.hardware.load import load_hardware
+    from ceesim.sim.run import price_network
+
+    if objective == "energy":
+        raise OptionError("energy is not priced by this version", where="--objective", expected="latency, dram_bytes")
+
+    hardware = load_hardware(hw)
+    decision = family(space, workload.num_exits).cost(workload.num_classes)
+
+    @cache
+    def prices(kept: tuple[int, ...]) -> tuple[float, ...]:
+        costs = price_network(workload, kept, hardware, decision).costs
+        per_exit = costs.latency_cycles if objective == "latency" else costs.dram_bytes
+        return tuple(float(cost) for cost in per_exit)
+
+    return prices
+
+
+def _record(result: Outcome) -> dict[str, object]:
+    return {
+        "num_inputs": result.num_inputs,
+        "accuracy": result.accuracy,
+        "static_accuracy": result.static_accuracy,
+        "mean_cost": result.mean_cost,
+        "static_cost": result.static_cost,
+        "reduction": result.reduction,
+        "reduction_ci95": list(result.reduction_interval),
+        "exit_rate": list(result.exit_rate),
+    }
+
+
+_UNITS = {"macs": "MACs", "flops": "FLOPs (std)", "latency": "cycles", "energy": "pJ", "dram_bytes": "DRAM bytes"}
+
+
+def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:
+    columns = list(results.values())
+    unit = _UNITS[objective]
+
+    def row(label: str, cells: list[str]) -> str:
+        return f"{label:<34}" + "".join(f"{cell:>22}" for cell in cells)
+
+    lines = [
+        f"policy {policy}",
+        "",
+        row("", [f"{name} ({result.num_inputs:,})" for name, result in results.items()]),
+        row("accuracy", [f"{result.accuracy:.2%}" for result in columns]),
+        row("accuracy, all run to the end", [f"{result.static_accuracy:.2%}" for result in columns]),
+        row(f"mean {unit} per input", [f"{result.mean_cost:,.0f}" for result in columns]),
+        row("  of the plain network", [f"{result.static_cost:,.0f}" for result in columns]),
+        row("reduction", [f"{result.reduction:.2%}" for result in columns]),
+        row("  95% interval", ["{:.2%} to {:.2%}".format(*result.reduction_interval) for result in columns]),
+    ]
+    last = len(columns[0].exit_rate)
+    for i, shares in enumerate(zip(*(result.exit_rate for result in columns), strict=True), 1):
+        label = "ran to the end" if i == last else f"left at exit {i}"
+        lines.append(row(label, [f"{share:.2%}" for share in shares]))
+    return "\n".join(lines)
