@@ -14,7 +14,8 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 from re import findall
@@ -161,6 +162,8 @@ def _shape(node: fx.Node, place: str) -> tuple[int, ...]:
     tensor = (
         next((part for part in value if isinstance(part, Tensor)), None) if isinstance(value, tuple | list) else value
     )
+    if isinstance(tensor, torch.SymInt | torch.SymFloat | torch.SymBool):
+        raise WorkloadError("a number is made of the input's values", where=place, fix=_GATING)
     if not isinstance(tensor, Tensor):
         return ()
     if not all(isinstance(size, int) for size in tensor.shape):
@@ -202,7 +205,7 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:

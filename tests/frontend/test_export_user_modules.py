@@ -7,6 +7,7 @@ spellings, norms that fold and norms that do not, 1-d convolutions, grouped and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ceesim.frontend.export import export
+from ceesim.workload.network import Workload
 from ceesim.workload.ops import OpKind
 
 
@@ -278,20 +280,23 @@ def torch_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     return flops // 2
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_macs_are_those_that_torch_counts(name: str) -> None:
+@cache
+def exported(name: str) -> tuple[nn.Module, Workload]:
     build, input_shape = MODULES[name]
     module = build()
-    workload = export(module, input_shape, name=name)
-    assert sum(op.macs for op in workload.ops) == torch_macs(module, input_shape)
+    return module, export(module, input_shape, name=name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_macs_are_those_that_torch_counts(name: str) -> None:
+    module, workload = exported(name)
+    assert sum(op.macs for op in workload.ops) == torch_macs(module, workload.input_shape)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_stored_values_are_the_parameters_and_buffers(name: str) -> None:
     """Less what a folded BatchNorm's scale adds, and what is worked out of parameters before any input comes."""
-    build, input_shape = MODULES[name]
-    module = build()
-    workload = export(module, input_shape, name=name)
+    module, workload = exported(name)
     stored = sum(op.num_weights + op.num_biases + op.num_constants for op in workload.ops)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     assert stored == parameters + STORED_BESIDES_PARAMETERS.get(name, 0)
@@ -307,7 +312,7 @@ STORED_BESIDES_PARAMETERS = {
 
 
 def test_a_tuple_of_logits_needs_no_wrapper() -> None:
-    workload = export(Branchy(), (1, 28, 28), name="branchy")
+    _, workload = exported("branchy")
     assert [exit_.tap for exit_ in workload.exits] == ["relu", "relu_1"]
     assert [workload.op(name).kind for name in workload.exits[0].head] == [
         OpKind.CONV,

@@ -1,0 +1,120 @@
+"""The module that a name on the command line means: a shipped network, or any module of the user's code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from ceesim.errors import CeesimError, OptionError
+from ceesim.frontend.models import NETWORKS, build_network
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A module ready to be measured or exported.
+
+    Args:
+        module: returns one logits tensor per exit, the final one last (or alone).
+        name: of the network.
+        input_shape: of one input, without the batch axis.
+        width: channel multiplier against the published network.
+    """
+
+    module: nn.Module
+    name: str
+    input_shape: tuple[int, ...]
+    width: float = 1.0
+
+
+def load_source(
+    source: str,
+    *,
+    num_classes: int | None = None,
+    width: float = 1.0,
+    input_shape: tuple[int, ...] | None = None,
+    device: str = "cpu",
+) -> Source:
+    """The shipped network `source`, or the user's ``FILE.py:NAME`` or ``package.module:NAME``.
+
+    NAME is a module, or something that makes one when it is called without arguments.
+
+    Args:
+        num_classes: of shipped networks; 10 if not given.
+        width: of shipped networks.
+        input_shape: of the user's module; not needed if it has an attribute of that name, as every ExitNetwork does.
+        device: where parameters are made; "meta" makes none.
+
+    Raises:
+        OptionError: if there is no such network, file or name, or an option does not belong to it.
+    """
+    place, _, name = source.rpartition(":")
+    with torch.device(device):
+        if not place:
+            return _shipped(source, num_classes, width, input_shape)
+        if num_classes is not None or width != 1.0:
+            raise OptionError("classes and width belong to shipped networks", where=source, fix="leave them out")
+        module = _made(source, _imported(place, source), name)
+    shape = input_shape or getattr(module, "input_shape", None)
+    if shape is None:
+        raise OptionError("the shape of one input is not known", where=source, fix="add --input-shape 3,32,32")
+    return Source(module, name, tuple(shape))
+
+
+def _shipped(name: str, num_classes: int | None, width: float, input_shape: tuple[int, ...] | None) -> Source:
+    if name not in NETWORKS:
+        raise OptionError(
+            "no such network",
+            got=name,
+            expected=f"one of {', '.join(NETWORKS)}; your own as FILE.py:NAME or package.module:NAME; a trace.npz",
+        )
+    if input_shape is not None:
+        raise OptionError("a shipped network has its own input shape", where=name, fix="leave --input-shape out")
+    network = build_network(name, 10 if num_classes is None else num_classes, width=width)
+    return Source(network, name, network.input_shape, width)
+
+
+def _imported(place: str, source: str) -> ModuleType:
+    with _users_code(source, f"importing {place}"):
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        spec = spec_from_file_location(Path(place).stem, place)
+        if spec is None or spec.loader is None or not Path(place).is_file():
+            raise OptionError("no such file", where=source, got=place)
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+@contextmanager
+def _users_code(source: str, doing: str) -> Iterator[None]:
+    """Run code that may raise anything, with the working directory to import from."""
+    sys.path.insert(0, "")
+    try:
+        yield
+    except CeesimError:
+        raise
+    except Exception as error:
+        raise OptionError(f"{doing} fails", where=source, got=f"{type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove("")
+
+
+def _made(source: str, file: ModuleType, name: str) -> nn.Module:
+    found = getattr(file, name, None)
+    made = found
+    if callable(found) and not isinstance(found, nn.Module):
+        with _users_code(source, f"calling {name}()"):
+            made = found()
+    if not isinstance(made, nn.Module):
+        got = type(made).__name__ if found is not None else "nothing of that name"
+        raise OptionError(f"{name} is no module and makes none", where=source, got=got)
+    return made

@@ -1,0 +1,92 @@
+"""``ceesim flops``: what it prints, what its JSON adds up to, and its answers to what it cannot count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ceesim.cli import exit_code
+
+
+def said(args: list[str], capfd: pytest.CaptureFixture[str], code: int = 0) -> str:
+    assert exit_code(["flops", *args]) == code
+    out, err = capfd.readouterr()
+    assert (err if code == 0 else out) == ""
+    return out or err
+
+
+@pytest.mark.parametrize("convention", ["std", "macs", "table1"])
+def test_a_trace_is_counted(convention: str, capfd: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(["vgg_w025_c10.npz", "--json", "--convention", convention], capfd))
+    assert (found["network"], found["width"], found["convention"]) == ("vggsmall", 0.25, convention)
+    exits = found["exits"]
+    for unit in ("macs", "flops"):
+        total = sum(op[unit] for op in found["ops"])
+        heads = sum(op[unit] for op in found["ops"] if op["head"])
+        assert total - heads == found["backbone"][unit]
+        assert heads == sum(row[f"head_{unit}"] for row in exits)
+        assert exits[-1][f"path_{unit}"] == total == sum(row[f"segment_{unit}"] for row in exits)
+    assert exits[-1]["tap"] is None
+    assert (found["backbone"]["flops"] == found["backbone"]["macs"]) == (convention == "macs")
+
+
+def test_the_tables_carry_the_convention_and_the_width(capfd: pytest.CaptureFixture[str]) -> None:
+    text = said(["vgg_w025_c10.npz"], capfd)
+    assert text.startswith("vggsmall, width 0.25, 10 classes, one input of 3×32×32; FLOPs convention: std")
+    assert "backbone without heads: 39,225,856 MACs, 78,609,920 FLOPs (std), 879,914 weights" in text
+    assert "FLOPs" not in said(["vgg_w025_c10.npz", "--convention", "macs"], capfd).split("\n", 1)[1]
+
+
+def test_a_shipped_network(capfd: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(["vggsmall", "--num-classes", "100", "--width", "0.5", "--json"], capfd))
+    assert (found["num_classes"], found["width"], found["input_shape"]) == (100, 0.5, [3, 32, 32])
+
+
+MODULE = """
+from torch import nn
+network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+def broken(): raise ValueError("no weights")
+number = 7
+"""
+
+
+def test_a_module_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(MODULE)
+    found = json.loads(said([f"{file}:network", "--input-shape", "1,8,8", "--json"], capfd))
+    assert found["backbone"] == {"macs": 36 * 36 + 720, "flops": 2 * (36 * 36 + 720) + 144, "weights": 36 + 4 + 725}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nonet"], "error: no such network (got nonet; expected one of alexnet,"),
+        (["gone.npz"], "error: gone.npz: no such file"),
+        (
+            ["vgg_w025_c10.npz", "--num-classes", "5"],
+            "error: vgg_w025_c10.npz: a trace carries its network\n  fix: leave",
+        ),
+        (["vit", "--convention", "table1"], "error: vit: the convention table1 is defined for the networks of Table I"),
+        (["vit", "--input-shape", "3,8,8"], "error: vit: a shipped network has its own input shape"),
+        (["OWN:network"], "the shape of one input is not known\n  fix: add --input-shape 3,32,32"),
+        (["OWN:network", "--input-shape", "1,x"], "error: --input-shape: not a shape (got 1,x"),
+        (["OWN:network", "--width", "0.5"], "classes and width belong to shipped networks"),
+        (["OWN:absent", "--input-shape", "1,8,8"], "absent is no module and makes none (got nothing of that name)"),
+        (["OWN:number", "--input-shape", "1,8,8"], "number is no module and makes none (got int)"),
+        (["OWN:broken", "--input-shape", "1,8,8"], "calling broken() fails (got ValueError: no weights)"),
+        (["gone.py:network"], "error: gone.py:network: no such file"),
+        (["no.such.package:network"], "importing no.such.package fails (got ModuleNotFoundError"),
+    ],
+)
+def test_errors_in_words(args: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(MODULE)
+    assert message in said([arg.replace("OWN", str(file)) for arg in args], capfd, code=1)
+
+
+def test_without_torch_the_extra_is_named(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ceesim.frontend.find_spec", lambda _: None)
+    assert "fix: pip install 'ceesim[torch]'" in said(["alexnet"], capfd, code=1)
+    assert "vggsmall" in said(["vgg_w025_c10.npz"], capfd)
