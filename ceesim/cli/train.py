@@ -64,7 +64,9 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
 @click.option(
-    "--initial", type=click.Path(path_type=Path, dir_okay=False), help="Backbone weights to start from (.pth)."
+    "--initial",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Backbone weights, .pth or checkpoint.pt [default: fresh].",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one [default: off].")
 def command(network: str, **options: Any) -> None:

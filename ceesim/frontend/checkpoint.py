@@ -89,12 +89,17 @@ class Checkpoint:
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Named weights from a `.pth` file (a state dict), to start a backbone from.
+    """Named weights to start a backbone from: a state dict (`.pth`), or the backbone of another run's checkpoint.
 
     Raises:
         TrainingError: if the file is missing, damaged, or holds no named tensors.
     """
-    payload = _read(path, fix="give a state dict saved with torch.save")
+    payload = _read(path, fix="give a state dict saved with torch.save, or a checkpoint.pt")
+    if isinstance(payload, dict) and payload.get("format") == FORMAT:
+        model = Checkpoint.load(path).model
+        return {
+            name.removeprefix("backbone."): weight for name, weight in model.items() if name.startswith("backbone.")
+        }
     if not isinstance(payload, Mapping) or not all(isinstance(weight, Tensor) for weight in payload.values()):
         raise TrainingError("not a state dict", where=str(path), got=type(payload).__name__, expected="named tensors")
     return payload

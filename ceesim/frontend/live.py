@@ -28,7 +28,7 @@ class LiveDecisions:
     predictions: npt.NDArray[np.int64]
 
 
-class _Everyone(Exception):
+class _EveryoneLeft(Exception):  # noqa: N818 -- no error
     """Unwinds the forward pass when nobody is left to compute for."""
 
 
@@ -60,7 +60,7 @@ def run_live(
         stay = ~leave
         running, state = running[stay], state[stay]
         if not len(running):
-            raise _Everyone
+            raise _EveryoneLeft
         return output[torch.from_numpy(stay).to(output.device)]
 
     handles = [
@@ -71,7 +71,7 @@ def run_live(
     try:
         final = rounded(network.backbone(images))
         predictions[running] = policy.finish(final, state)
-    except _Everyone:
+    except _EveryoneLeft:
         pass
     finally:
         for handle in handles:

@@ -1,9 +1,9 @@
 """A network as int8 hardware computes it: integer operands with one scale per weight channel and per activation tensor.
 
 BatchNorm is folded into the layer before it. Then the ifmap of every convolution and linear layer is rounded to int8
-with a symmetric scale per tensor, set by the largest value seen in calibration, its weights to −127..127 with a scale per
-output channel, its bias to the product of the two. Products are summed as integers held in float32, exact up to 2²⁴.
-Rounding is to nearest, ties to even. Everything between these layers stays float32.
+with a symmetric scale per tensor, set by the largest value seen in calibration, its weights to −127..127 with a scale
+per output channel, its bias to the product of the two. Products are summed as integers held in float32, exact up to
+2²⁴. Rounding is to nearest, ties to even. Everything between these layers stays float32.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def quantized(network: ExitNetwork, calibration: Iterable[Tensor]) -> ExitNetwor
 
 
 def _fold_batch_norms(network: nn.Module) -> None:
-    """Fold each BatchNorm into the layer registered just before it in the same module, as every shipped network has it."""
+    """Fold each BatchNorm into the layer registered just before it in the same module."""
     for parent_name, parent in list(network.named_modules()):
         before: tuple[str, nn.Module] | None = None
         for name, child in list(parent.named_children()):
@@ -96,10 +96,13 @@ def _fold_batch_norms(network: nn.Module) -> None:
                         where=f"{parent_name}.{name}".lstrip("."),
                         fix="register it right after its layer",
                     )
-                fuse = fuse_conv_bn_eval if isinstance(before[1], nn.Conv2d) else fuse_linear_bn_eval
-                parent.register_module(before[0], fuse(before[1], child))
+                parent.register_module(before[0], _fused(before[1], child))
                 parent.register_module(name, nn.Identity())
             before = (name, child)
+
+
+def _fused(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    return fuse_conv_bn_eval(layer, norm) if isinstance(layer, nn.Conv2d) else fuse_linear_bn_eval(layer, norm)
 
 
 def _replace(root: nn.Module, name: str, module: nn.Module) -> None:

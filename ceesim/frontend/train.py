@@ -94,7 +94,11 @@ def train(
         history = list(before.history)
     parallel: nn.Module = network
     if world > 1:
-        parallel = nn.parallel.DistributedDataParallel(network, device_ids=[device.index] if device.index else None)
+        parallel = nn.parallel.DistributedDataParallel(
+            network,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            find_unused_parameters=config.heads == "none",
+        )
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
     monitor = _every_kth(parts["val"], MONITORED)

@@ -1,4 +1,4 @@
-"""One thread: these networks are too small to share, and two threads that wait for each other suffer on a busy machine."""
+"""One thread: the networks here are too small to share, and waiting threads suffer on a busy machine."""
 
 import pytest
 import torch

@@ -149,7 +149,7 @@ def test_a_data_set_is_decoded_once_and_anew_when_it_changes(
     python_layout(folder)
     load_images(str(folder))
     with monkeypatch.context() as patched:
-        patched.setattr(load, "read_files", lambda path: pytest.fail("decoded again"))
+        patched.setattr(load, "read_files", lambda _path: pytest.fail("decoded again"))
         assert load_images(str(folder), name="another name").name == "another name"
     (entry,) = cache.iterdir()
     entry.write_bytes(entry.read_bytes()[:1000])
@@ -169,7 +169,7 @@ def test_an_unwritable_cache_costs_nothing_but_time(tmp_path: Path, monkeypatch:
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     python_layout(tmp_path / "cifar")
     (tmp_path / "cifar" / "data_batch_3").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(DataError, match="not a CIFAR pickle: it asks for os.system"):
+    with pytest.raises(DataError, match=r"not a CIFAR pickle: it asks for os\.system"):
         load_images(str(tmp_path / "cifar"))
 
 

@@ -62,7 +62,7 @@ def test_the_default_alpha_is_the_paper_s() -> None:
 
 
 def test_an_uninformed_head_settles_at_0_8() -> None:
-    """The minimum of the loss over one shared logit, with balanced labels, is σ = αq/(αq + 1 − q) = 0.8 at α = 4(M−1)."""
+    """The best shared logit for balanced labels has σ = αq/(αq + 1 − q), which is 0.8 at α = 4(M−1)."""
     labels = torch.arange(10)
     logit = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([logit], max_iter=50)

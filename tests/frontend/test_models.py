@@ -121,7 +121,7 @@ def test_training_mode_survives_construction() -> None:
     [
         (["convolution"], 5, "no such submodule to tap (got convolution; expected names among conv, relu, twice, fc)"),
         (["conv", "conv"], 5, "a submodule is tapped twice"),
-        (["relu", "conv"], 5, "taps must each run exactly once, in the listed order (got taps relu, conv that ran as conv"),
+        (["relu", "conv"], 5, "exactly once, in the listed order (got taps relu, conv that ran as conv, relu"),
         (["twice"], 5, "that ran as twice, twice"),
         (["conv"], 4, "the backbone's output is not one row of logits (got (1, 5); expected (batch, 4))"),
     ],

@@ -54,7 +54,7 @@ def config(**changes: object) -> TrainConfig:
     return TrainConfig(**(settings | changes))
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process dies."""
 
 
@@ -71,7 +71,7 @@ class Quiet:
     def advance(self, num_images: int) -> None:
         self.dies_after -= 1
         if self.dies_after == 0:
-            raise Crash
+            raise CrashError
 
     def epoch(self, row: Mapping[str, float]) -> None:
         self.rows.append(row)
@@ -98,7 +98,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
     parts: Mapping[str, ImagePart], tmp_path: Path, dies_after: int
 ) -> None:
     whole = run(parts, tmp_path / "whole")
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(parts, tmp_path / "broken", Quiet(dies_after))
     torch.manual_seed(dies_after)  # whatever another process's generators hold
     resumed = run(parts, tmp_path / "broken", resume=True)
@@ -116,17 +116,19 @@ def test_a_crash_while_the_checkpoint_is_written_leaves_the_old_one(
     def half(payload: object, file: object) -> None:
         save(payload, file)
         file.truncate(1000)
-        raise Crash
+        raise CrashError
 
     monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         Checkpoint.load(tmp_path / CHECKPOINT).save(tmp_path / CHECKPOINT)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, EPOCHS_CSV]
 
 
 def test_sigkill_and_resume_on_the_command_line(tmp_path: Path) -> None:
-    arguments = "vggsmall --data digits --val 1200 --width 0.06 --recipe quick --batch 30 --epochs 3 --amp off --threads 1"
+    arguments = (
+        "vggsmall --data digits --val 1200 --width 0.06 --recipe quick --batch 30 --epochs 3 --amp off --threads 1"
+    )
     environment = os.environ | {"CEESIM_CACHE": str(tmp_path / "cache")}
 
     def start(out: str, *more: str) -> subprocess.Popen[str]:
@@ -187,7 +189,7 @@ def test_bfloat16_trains_and_resumes(parts: Mapping[str, ImagePart], tmp_path: P
     chosen = replace(recipe("quick", "alexnet", "exclusion"), batch=20, optimizer=optimizer, learning_rate=0.001)
     mixed = config(amp="bfloat16", recipe=chosen, epochs=2)
     whole = run(parts, tmp_path / "whole", config=mixed)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(parts, tmp_path / "broken", Quiet(STEPS + 2), config=mixed)
     assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True, config=mixed))
 

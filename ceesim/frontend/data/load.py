@@ -60,9 +60,10 @@ def load_images(source: str, *, name: str | None = None) -> ImageData:
         DataError: if nothing is found (the error says where it looked and how to get it) or it cannot be read.
     """
     if source == "digits":
-        return read_digits()
-    path, title = _locate(source)
-    data = cached(path, title, _read)
+        data = read_digits()
+    else:
+        path, title = _locate(source)
+        data = cached(path, title, _read)
     return replace(data, name=name) if name else data
 
 

@@ -1,0 +1,142 @@
+"""`ceesim train` on the command line: its example works as printed, and what is wrong is one error with a fix."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import torch
+
+from ceesim.cli import exit_code, group
+from ceesim.cli.train import command
+from ceesim.frontend.checkpoint import Checkpoint
+from ceesim.frontend.train import CHECKPOINT
+
+TINY = ["vggsmall", "--data", "digits", "--val", "1300", "--width", "0.06", "--batch", "30", "--recipe", "quick"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CEESIM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+def test_the_example_of_the_help_works(capsys: pytest.CaptureFixture[str]) -> None:
+    text = re.sub(r"\s+", " ", command.help or "")
+    example = text.partition("Example: ceesim ")[2].split()
+    assert example[0] == "train"
+    assert exit_code([*example, "--threads", "1"]) == 0
+    assert capsys.readouterr().out == "runs/digits/checkpoint.pt\n"
+
+
+def test_every_option_states_its_default() -> None:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.required:
+            shown = parameter.show_default or "[default:" in (parameter.help or "")
+            assert shown, f"{parameter.name} does not say its default"
+    assert {"train", "capture"} <= set(group.list_commands(click.Context(group)))
+
+
+def test_options_reach_the_checkpoint() -> None:
+    options = "--epochs 1 --heads confidence --seed 7 --learning-rate 0.01 --weights paper --amp off --tap after_pool"
+    assert exit_code(["train", *TINY, *options.split(), "--data-name", "Digits", "--out", "run"]) == 0
+    config = Checkpoint.load(Path("run") / CHECKPOINT).config
+    assert (config.network, config.width, config.heads, config.seed, config.num_val) == (
+        "vggsmall",
+        0.06,
+        "confidence",
+        7,
+        1300,
+    )
+    assert (config.recipe.learning_rate, config.recipe.weights, config.recipe.batch) == (0.01, "paper", 30)
+    assert (config.dataset, config.amp, config.options) == ("Digits", "off", {"tap": "after_pool"})
+
+
+def test_a_run_starts_from_another_run_s_backbone() -> None:
+    assert exit_code(["train", *TINY, "--epochs", "1", "--out", "one"]) == 0
+    initial = ["--initial", "one/checkpoint.pt", "--learning-rate", "0"]
+    assert exit_code(["train", *TINY, "--epochs", "1", *initial, "--seed", "9", "--out", "two"]) == 0
+    one, two = (Checkpoint.load(Path(run) / CHECKPOINT).model for run in ("one", "two"))
+    name = "backbone.features.conv3.weight"
+    assert torch.equal(one[name], two[name])
+    assert not torch.equal(one["heads.0.linear.weight"], two["heads.0.linear.weight"])
+
+
+def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["train", *TINY, "--minutes", "0.0001", "--out", "run"]) == 0
+    assert Checkpoint.load(Path("run") / CHECKPOINT).config.epochs == 1
+    assert exit_code(["train", *TINY, "--minutes", "5", "--out", "run", "--resume"]) == 0
+    assert Checkpoint.load(Path("run") / CHECKPOINT).epoch == 1
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["lenet", "--data", "digits", "--out", "run"],
+            "unknown network (got lenet; expected one of alexnet, vggsmall",
+        ),
+        (["vggsmall", "--data", "cifar100", "--out", "run"], "fix: get cifar-100-python.tar.gz from https://"),
+        (["vggsmall", "--data", "digits", "--out", "run"], "validation hold-out does not fit the training set"),
+        ([*TINY, "--epochs", "1", "--minutes", "1", "--out", "run"], "--epochs and --minutes exclude each other"),
+        ([*TINY, "--device", "abacus", "--out", "run"], "--device: no such device"),
+        ([*TINY, "--width", "0", "--out", "run"], "width out of range"),
+        ([*TINY, "--alpha", "-1", "--out", "run"], "alpha out of range"),
+        ([*TINY, "--initial", "nothing.pth", "--out", "run"], "nothing.pth: no such file"),
+    ],
+)
+def test_errors_are_one_error(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["train", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert words in error
+    assert not Path("run", CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("arguments", [["train", *TINY, "--out", "run"], ["capture", "run.pt", "--out", "run.npz"]])
+def test_without_torch_the_error_says_what_to_install(arguments: list[str]) -> None:
+    program = f"import sys; sys.modules['torch'] = None; from ceesim.cli import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: ceesim {arguments[0]} needs the package torch, which is not installed",
+        "  fix: pip install 'ceesim[torch]'",
+    ]
+
+
+def test_two_processes_train_one_network() -> None:
+    arguments = ["train", *TINY, "--epochs", "2", "--amp", "off", "--threads", "1", "--out", "run"]
+    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ceesim", *arguments],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    (first, log), (second, silence) = (process.communicate(timeout=300) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0], log + silence
+    assert (first, second) == ("run/checkpoint.pt\n", "")
+    assert "epoch 2: loss " in log
+    history = Checkpoint.load(Path("run") / CHECKPOINT).history
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert history[1]["loss"] < history[0]["loss"]
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
