@@ -9,12 +9,11 @@ BIN = .venv/bin
 # The main job on the shipped hardware and trace, with the plain package as a user would install it.
 demo: .venv-demo/installed
 	.venv-demo/bin/ceesim run --hw edge_npu.yaml --trace vgg_c10.npz --out demo
-	.venv-demo/bin/ceesim report demo --out report.html
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/installed
+test-slow: .venv/installed .venv-scalesim/installed
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
@@ -24,7 +23,7 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-demo demo report.html
+	rm -rf .venv .venv-demo .venv-scalesim demo report.html
 
 # torch goes first and alone, so that the pinned CPU build is in place before anything could ask for another.
 .venv/installed: pyproject.toml constraints.txt
@@ -36,4 +35,10 @@ clean:
 .venv-demo/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL) --editable .
+	touch $@
+
+# SCALE-Sim needs an older numpy than ours; tests/oracle compares with it across the two environments.
+.venv-scalesim/installed: tests/oracle/scalesim_requirements.txt
+	$(PYTHON) -m venv .venv-scalesim
+	.venv-scalesim/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
