@@ -1,1 +1,1 @@
-"""Workload × Hardware → Program: fold timing, tiles, residency, the mapper, and the compiler that puts them together."""
+"""Workload × Hardware → Program: fold timing, tiles, residency, the mapper, and the compiler."""

@@ -18,16 +18,16 @@ from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, R
 from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
 from ceesim.mapping.loops import (
     AMOUNTS,
+    LAST_VECTOR,
     LATENCY,
     LAYER,
+    NONE,
     OCCUPANCY,
+    ROW,
     SEGMENT,
     TILE,
     UNIT,
     WAITS,
-    LAST_VECTOR,
-    NONE,
-    ROW,
     Machine,
     Place,
     emit,
@@ -192,9 +192,7 @@ class _Emitter:
             tiling=tuple(part.choice.tiling),
         )
 
-    def _decide(
-        self, index: int, stream: Int64s, cursor: Int64s, drains: dict[str, int], layer: int, gate: int
-    ) -> int:
+    def _decide(self, index: int, stream: Int64s, cursor: Int64s, drains: dict[str, int], layer: int, gate: int) -> int:
         """Append the decision of exit `index`; returns its row."""
         exit_unit, control = self._hardware.exit_unit, self._hardware.control
         head = self._workload.segments[index - 1].head

@@ -196,9 +196,9 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
                 reload += max(0, array.row_pitch - array.load_skew_rows) * (r - 1)
                 reload += max(0, array.col_pitch - array.load_skew_cols) * (c - 1)
                 if array.weight_buffers == 1:
-                    interval = max(r, reload + streamed - 1)
+                    interval = max(reload + streamed - 1, r if array.reload_cycles < 0 else array.reload_cycles)
                 else:
-                    interval = max(streamed, array.reload_cycles if array.reload_cycles >= 0 else max(r, reload))
+                    interval = max(streamed, max(r, reload) if array.reload_cycles < 0 else array.reload_cycles)
             if array.law == _SCALESIM:
                 interval = load + tail
             elif array.law == _GEMMINI:  # rows come in tiles of the array's size; the op's last tile preloads nothing

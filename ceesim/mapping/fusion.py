@@ -1,14 +1,15 @@
 """What runs as one layer: an op, the activation and pool that its drain absorbs, and the head pools that read it.
 
-Bias, requantisation and an activation function are stages of a vector lane's pipeline: a drained value passes them in one
-element-op. A pool directly behind is worked off by the same lanes as values come out, so the unpooled map is never
-written. With fused head pooling the same holds for the average pool of an exit head: its additions are charged to the
-drain of the tapped op. Reshapes are addressing and vanish.
+Bias, requantisation and an activation function are stages of a vector lane's pipeline: a drained value passes them in
+one element-op. A pool directly behind is worked off by the same lanes as values come out, so the unpooled map is
+never written. With fused head pooling the same holds for the average pool of an exit head: its additions are charged
+to the drain of the tapped op. Reshapes are addressing and vanish.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -60,8 +61,7 @@ def vector_ops(op: Op) -> int:
     if op.kind in (OpKind.AVERAGE_POOL, OpKind.ADAPTIVE_AVERAGE_POOL):
         return op.output_shape[0] * sum(op.pool_windows(0)) * sum(op.pool_windows(1))
     if op.kind is OpKind.MAX_POOL:
-        assert op.window is not None
-        return outputs * max(prod(op.window.kernel_size) - 1, 1)
+        return outputs * max(op.pool_windows(0)[0] * op.pool_windows(1)[0] - 1, 1)
     return outputs * _PASSES.get(op.kind, 1)
 
 
@@ -72,7 +72,7 @@ def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]
         fuse_head_pools: average pools at the start of a head are worked off in the drain of the tapped op; otherwise
             they are layers of their own that read the tapped map again.
     """
-    consumers: dict[str, list[Op]] = {op.name: [] for op in workload.ops} | {INPUT: []}
+    consumers: defaultdict[str, list[Op]] = defaultdict(list)
     for op in workload.ops:
         for source in set(op.inputs):
             consumers[source].append(op)
@@ -115,7 +115,7 @@ def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]
 
 
 def _absorb(
-    op: Op, consumers: dict[str, list[Op]], head_ops: set[str], outputs: Counter[str], fuse_head_pools: bool
+    op: Op, consumers: Mapping[str, list[Op]], head_ops: set[str], outputs: Counter[str], fuse_head_pools: bool
 ) -> tuple[list[Op], list[Op]]:
     """Ops behind `op` that its drain absorbs: the chain that replaces its output, and head pools beside it."""
     chain: list[Op] = []

@@ -1,7 +1,7 @@
 """The loop nest of one layer, lowered to commands: which tile is loaded, computed, drained and stored, after whom.
 
-This is the only place that knows the order of tiles. The mapper times candidates with it and the compiler emits programs
-with it, so what was chosen is what runs. All kernels are integer arithmetic on flat records, compiled by numba.
+This is the only place that knows the order of tiles. The mapper times candidates with it and the compiler emits
+programs with it, so what was chosen is what runs. All kernels are integer arithmetic on flat records, compiled by numba.
 
 Loop order: groups, then n outer / m inner or the reverse, k innermost; partial sums therefore never leave the chip. A
 tile is loaded when it is not the one already held, into the other half of its double buffer.
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ceesim.mapping.folds import FoldTiming, tile_timing
-from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int32s, Int64s, Unit
+from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int64s, Unit
 from ceesim.program.jit import jit
 
 NUM_WAITS: Final = 5
@@ -104,7 +104,7 @@ class Nest(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """Extents of one tile; `m_outer` selects the loop order. An ofmap tile is `rows` whole rows or a piece of one row."""
+    """Extents of one tile: `rows` whole ofmap rows or a piece of one row. `m_outer` selects the loop order."""
 
     groups: int
     rows: int
@@ -114,17 +114,9 @@ class Tiling(NamedTuple):
     m_outer: int
 
 
-class Stream(NamedTuple):
-    """The columns of a Program under construction."""
-
-    unit: Int64s
-    occupancy: Int64s
-    latency: Int64s
-    waits: Int32s
-    layer: Int64s
-    segment: Int64s
-    tile: Int64s
-    amounts: Int64s
+# Columns of a stream: a Program under construction is one table of ints, which compiled code passes cheaply.
+UNIT, OCCUPANCY, LATENCY, LAYER, SEGMENT, TILE, WAITS = 0, 1, 2, 3, 4, 5, 6
+AMOUNTS: Final = WAITS + NUM_WAITS
 
 
 class Place(NamedTuple):
@@ -160,18 +152,11 @@ def new_cursor() -> Int64s:
 
 
 @jit
-def new_stream(num_rows: int, num_accounted: int) -> Stream:
-    """Columns for `num_rows` commands, of which the first `num_accounted` get amounts (0: only time matters)."""
-    return Stream(
-        unit=np.zeros(num_rows, np.int64),
-        occupancy=np.zeros(num_rows, np.int64),
-        latency=np.zeros(num_rows, np.int64),
-        waits=np.full((num_rows, NUM_WAITS), NONE, np.int32),
-        layer=np.zeros(num_rows, np.int64),
-        segment=np.zeros(num_rows, np.int64),
-        tile=np.zeros(num_rows, np.int64),
-        amounts=np.zeros((num_accounted, NUM_AMOUNTS), np.int64),
-    )
+def new_stream(num_rows: int, accounted: bool) -> Int64s:
+    """[rows, columns] room for commands; without the columns of their amounts if only time matters."""
+    stream = np.zeros((num_rows, AMOUNTS + (NUM_AMOUNTS if accounted else 0)), np.int64)
+    stream[:, WAITS:AMOUNTS] = NONE
+    return stream
 
 
 @jit
@@ -212,8 +197,9 @@ def bytes_of(elements: int, bits: int) -> int:
 def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tuple[int, int, int, int]:
     """(occupancy, latency, beats, requests) of one DMA command that moves `runs` contiguous runs.
 
-    A run is split into requests of at most `request_bytes`; `max_outstanding` of them are in flight, then the queue waits
-    for the memory: a full burst followed by another costs max(W·b, L+b+c). Two commands overlap at most. Stores are posted.
+    A run is split into requests of at most `request_bytes`; `max_outstanding` of them are in flight, then the queue
+    waits for the memory: a full burst followed by another costs max(W·b, L+b+c). Two commands overlap at most. Stores
+    are posted.
     """
     run_bytes = ceil_div(num_bytes, runs)
     request = min(run_bytes, machine.request_bytes)
@@ -237,25 +223,25 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
 
 
 @jit
-def account(stream: Stream, row: int, amount: int, value: int) -> None:
+def account(stream: Int64s, row: int, amount: int, value: int) -> None:
     """Add to what a command accounts for, where that is asked for."""
-    if row < stream.amounts.shape[0]:
-        stream.amounts[row, amount] += value
+    if stream.shape[1] > AMOUNTS:
+        stream[row, AMOUNTS + amount] += value
 
 
 @jit
 def put(
-    stream: Stream, cursor: Int64s, place: Place, gated: bool, unit: int, tile: int, occupancy: int, latency: int
+    stream: Int64s, cursor: Int64s, place: Place, gated: bool, unit: int, tile: int, occupancy: int, latency: int
 ) -> int:
     """Append a command; returns its row."""
-    row = cursor[ROW]
-    stream.unit[row] = unit
-    stream.occupancy[row] = occupancy
-    stream.latency[row] = latency
-    stream.layer[row] = place.layer
-    stream.segment[row] = place.segment
-    stream.tile[row] = tile
-    stream.waits[row, 0] = place.gate if gated else NONE
+    row = int(cursor[ROW])
+    stream[row, UNIT] = unit
+    stream[row, OCCUPANCY] = occupancy
+    stream[row, LATENCY] = latency
+    stream[row, LAYER] = place.layer
+    stream[row, SEGMENT] = place.segment
+    stream[row, TILE] = tile
+    stream[row, WAITS] = place.gate if gated else NONE
     cursor[ROW] = row + 1
     return row
 
@@ -263,7 +249,7 @@ def put(
 @jit
 def put_transfer(
     machine: Machine,
-    stream: Stream,
+    stream: Int64s,
     cursor: Int64s,
     place: Place,
     gated: bool,
@@ -283,18 +269,16 @@ def put_transfer(
 
 
 @jit
-def flush_store(machine: Machine, stream: Stream, cursor: Int64s) -> None:
+def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
     """Append the store that was held back so that the next tile's loads could go first."""
     if cursor[PENDING] == NONE:
         return
-    place = Place(
-        cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], 0, NONE, NONE, NONE
-    )
+    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], 0, NONE, NONE, NONE)
     row = put_transfer(
         machine, stream, cursor, place, True, False,
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
-    stream.waits[row, 1] = cursor[PENDING]
+    stream[row, WAITS + 1] = cursor[PENDING]
     account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
     cursor[STAGED] = cursor[STAGED + 1]
     cursor[STAGED + 1] = row
@@ -309,7 +293,7 @@ def share(total: int, before: int, now: int, whole: int) -> int:
 
 
 @jit
-def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Stream, cursor: Int64s) -> None:
+def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int64s, cursor: Int64s) -> None:
     """Append the commands of one layer. Each step is: its loads, the store held back, the array tile, the drain."""
     g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
     width_tiles = ceil_div(nest.out_width, tiling.width)
@@ -337,17 +321,26 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Str
                 held_ifmap = wanted
                 in_rows = span(row_first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
                 in_width = span(width_first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
-                channels = tile_channels(nest, tiling, groups, k_first, k)
+                channels = tile_channels(nest, groups, k_first, k)
                 runs = ifmap_runs(nest, in_rows, in_width, channels)
                 num_bytes = bytes_of(in_rows * in_width * channels, machine.activation_bits)
                 ifmap_row = put_transfer(
-                    machine, stream, cursor, place, place.gates_loads != 0, True, tile, max(num_bytes, 1), runs, IFMAP_DRAM
+                    machine,
+                    stream,
+                    cursor,
+                    place,
+                    place.gates_loads != 0,
+                    True,
+                    tile,
+                    max(num_bytes, 1),
+                    runs,
+                    IFMAP_DRAM,
                 )
                 account(stream, ifmap_row, ACTIVATION_WRITE, num_bytes)
                 cursor[IFMAP_HALF] = 1 - cursor[IFMAP_HALF]
-                stream.waits[ifmap_row, 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
-                stream.waits[ifmap_row, 2] = place.stored
-                stream.waits[ifmap_row, 3] = place.released
+                stream[ifmap_row, WAITS + 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
+                stream[ifmap_row, WAITS + 2] = place.stored
+                stream[ifmap_row, WAITS + 3] = place.released
             wanted = (g_tile * n_tiles + n_tile) * k_tiles + k_tile
             if nest.weight_from_dram and wanted != held_weight:
                 held_weight = wanted
@@ -357,23 +350,32 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Str
                 biases = groups * n * nest.bias_bits if k_tile == 0 else 0
                 num_bytes = ceil_div(groups * k * n * bits + biases, 8)
                 weight_row = put_transfer(
-                    machine, stream, cursor, place, place.gates_loads != 0, True, tile, num_bytes, 1, nest.weight_dram_amount
+                    machine,
+                    stream,
+                    cursor,
+                    place,
+                    place.gates_loads != 0,
+                    True,
+                    tile,
+                    num_bytes,
+                    1,
+                    nest.weight_dram_amount,
                 )
                 account(stream, weight_row, nest.weight_write_amount, num_bytes)
                 cursor[half_of] = 1 - cursor[half_of]
-                stream.waits[weight_row, 1] = cursor[user_of + cursor[half_of]]
+                stream[weight_row, WAITS + 1] = cursor[user_of + cursor[half_of]]
                 if nest.weight_dram_amount == IFMAP_DRAM:
-                    stream.waits[weight_row, 2] = place.stored
+                    stream[weight_row, WAITS + 2] = place.stored
             flush_store(machine, stream, cursor)
             if not nest.has_macs:
                 continue
             mac_row = put_macs(nest, machine, stream, cursor, place, tile, groups, m, k, n, k_tile == 0, first)
-            stream.waits[mac_row, 1] = ifmap_row
-            stream.waits[mac_row, 2] = weight_row
+            stream[mac_row, WAITS + 1] = ifmap_row
+            stream[mac_row, WAITS + 2] = weight_row
             if k_tile == 0:
-                stream.waits[mac_row, 3] = cursor[DRAINED]
+                stream[mac_row, WAITS + 3] = cursor[DRAINED]
             if first:
-                stream.waits[mac_row, 4] = place.ready
+                stream[mac_row, WAITS + 4] = place.ready
             cursor[IFMAP_USER + cursor[IFMAP_HALF]] = mac_row
             cursor[user_of + cursor[half_of]] = mac_row
             first = False
@@ -388,22 +390,22 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Str
         )  # fmt: skip
         account(stream, drain, VECTOR_OPS, vector_ops)
         if nest.has_macs:
-            stream.waits[drain, 1] = mac_row
+            stream[drain, WAITS + 1] = mac_row
             account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
         else:
-            stream.waits[drain, 1] = ifmap_row
+            stream[drain, WAITS + 1] = ifmap_row
             reads = share(nest.vector_reads, outputs, now, total_outputs)
             account(stream, drain, ACTIVATION_READ, bytes_of(reads, machine.activation_bits))
             cursor[IFMAP_USER + cursor[IFMAP_HALF]] = drain
             if first:
-                stream.waits[drain, 4] = place.ready
+                stream[drain, WAITS + 4] = place.ready
         first = False
         account(stream, drain, ACTIVATION_WRITE, ofmap_bytes)
         cursor[DRAINED] = cursor[DRAINED + 1]
         cursor[DRAINED + 1] = drain
         cursor[LAST_VECTOR] = drain
         if nest.ofmap_to_dram and ofmap_bytes > 0:
-            stream.waits[drain, 2] = cursor[STAGED]
+            stream[drain, WAITS + 2] = cursor[STAGED]
             cursor[PENDING] = drain
             cursor[PENDING_BYTES] = ofmap_bytes
             cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)
@@ -416,7 +418,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Str
 
 
 @jit
-def tile_channels(nest: Nest, tiling: Tiling, groups: int, k_first: int, k: int) -> int:
+def tile_channels(nest: Nest, groups: int, k_first: int, k: int) -> int:
     """Channels that a k tile of `groups` groups reads from DRAM; k runs over (channel, kernel row, kernel column)."""
     if not nest.has_macs:
         return nest.in_channels
@@ -439,7 +441,7 @@ def ifmap_runs(nest: Nest, in_rows: int, in_width: int, channels: int) -> int:
 def put_macs(
     nest: Nest,
     machine: Machine,
-    stream: Stream,
+    stream: Int64s,
     cursor: Int64s,
     place: Place,
     tile: int,

@@ -6,8 +6,8 @@ from math import gcd
 
 import numpy as np
 
-from ceesim.hardware.model import DmaQueues, Hardware
 from ceesim.hardware.array import Profile
+from ceesim.hardware.model import DmaQueues, Hardware
 from ceesim.mapping.folds import fold_timing
 from ceesim.mapping.loops import Machine
 from ceesim.program.command import NUM_UNITS, Int64s, Unit

@@ -117,10 +117,8 @@ def weight_bytes(op: Op, hardware: Hardware) -> int:
 
 def _outputs(op: Op) -> tuple[int, int, int]:
     """Rows, width and channels of what the main op makes; leading axes of anything but a map are rows."""
-    if op.kind is OpKind.LINEAR or op.kind is OpKind.MATMUL:
-        gemm = op.gemm
-        assert gemm is not None
-        return gemm.m, 1, gemm.n
+    if op.gemm and op.kind is not OpKind.CONV:
+        return op.gemm.m, 1, op.gemm.n
     if len(op.output_shape) == 3:
         return op.output_shape[1], op.output_shape[2], op.output_shape[0]
     return prod(op.output_shape[:-1]), 1, op.output_shape[-1]
@@ -147,8 +145,6 @@ def _window(op: Op) -> tuple[Pair, Pair, Pair]:
     if op.kind is OpKind.ADAPTIVE_AVERAGE_POOL:
         sizes, parts = op.input_shapes[0][1:], op.output_shape[1:]
         stride = tuple(max(size // part, 1) for size, part in zip(sizes, parts, strict=True))
-        kernel = tuple(
-            max(size - (part - 1) * step, 1) for size, part, step in zip(sizes, parts, stride, strict=True)
-        )
+        kernel = tuple(max(size - (part - 1) * step, 1) for size, part, step in zip(sizes, parts, stride, strict=True))
         return (kernel[0], kernel[1]), (stride[0], stride[1]), (0, 0)
     return _ONE, _ONE, (0, 0)

@@ -1,8 +1,9 @@
 """Where every map lives and how every layer is tiled.
 
-Layers are planned in execution order. A layer's result stays in the activation buffer if there is room beside every map
-that is still to be read (residual branches included), else it goes to DRAM and comes back in double-buffered bands. If a
-layer then finds no tiling at all, the largest map that only waits there is sent to DRAM and planning starts over.
+Layers are planned in execution order. A layer's result stays in the activation buffer if there is room beside every
+map that is still to be read (residual branches included), else it goes to DRAM and comes back in double-buffered
+bands. If a layer then finds no tiling at all, the largest map that only waits there is sent to DRAM and planning
+starts over.
 """
 
 from __future__ import annotations

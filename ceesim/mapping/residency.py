@@ -1,8 +1,8 @@
 """Which weights stay on chip between inputs, and what that leaves for tiles.
 
 A pinned op's weights (biases included) are loaded once, before the first input, and take their size from the weight
-buffer for good. Head weights have a buffer of their own and are pinned first. `auto` solves a knapsack: the DRAM bytes an
-input is expected to save, which needs to know how many inputs get as far as each segment.
+buffer for good. Head weights have a buffer of their own and are pinned first. `auto` solves a knapsack: the DRAM
+bytes an input is expected to save, which needs to know how many inputs get as far as each segment.
 """
 
 from __future__ import annotations
@@ -48,11 +48,6 @@ def pin(
     buffers = hardware.buffers
     if hardware.residency is Residency.NONE:
         return Pins(frozenset(), 0, buffers.weight_bytes, buffers.head_bytes)
-    if hardware.residency is Residency.AUTO and reach_rates is None:
-        raise OptionError(
-            "residency: auto needs to know how many inputs take each exit",
-            fix="pass --rates with the validation twin of the trace, or write residency: prefix",
-        )
     sizes = [(layer, weight_bytes(layer.main, hardware)) for layer in layers if layer.main.num_weights]
     least = 2 * ceil_div(hardware.array.rows * hardware.array.cols * hardware.precision.weight_bits, 8)
     heads = [(layer.main.name, size) for layer, size in sizes if layer.is_head]
@@ -60,8 +55,12 @@ def pin(
     pinned_heads = _prefix(heads, buffers.head_bytes, least)
     if hardware.residency is Residency.PREFIX:
         pinned = _prefix(backbone, buffers.weight_bytes, least)
+    elif reach_rates is None:
+        raise OptionError(
+            "residency: auto needs to know how many inputs take each exit",
+            fix="pass --rates with the validation twin of the trace, or write residency: prefix",
+        )
     else:
-        assert reach_rates is not None
         segment_of = {layer.main.name: layer.segment for layer in layers}
         values = [reach_rates[segment_of[name] - 1] * traffic_bytes.get(name, 0) for name, _ in backbone]
         pinned = _knapsack(backbone, values, buffers.weight_bytes, least)

@@ -1,12 +1,15 @@
-"""The mapper: of all tilings that fit the buffers, the one that is done first, moves fewest bytes, needs fewest commands.
+"""The mapper: of all tilings that fit the buffers, the one that is done first, moves fewest bytes, needs fewest
+commands.
 
-Candidates are the distinct tile *counts* per dimension (tiles of one count differ only in how uneven the last one is), in
-both loop orders. A lower bound that no schedule can beat (array work, or bytes over bandwidth) orders them; candidates are
-then timed one after the other, exactly, by lowering the layer alone and executing it, until the bound of the next one is
-worse than the best time found. Nothing is lost by this pruning: the bound is never above the exact time.
+Candidates are the distinct tile *counts* per dimension (tiles of one count differ only in how uneven the last one
+is), in both loop orders. A lower bound that no schedule can beat (array work, or bytes over bandwidth) orders them;
+candidates are then timed one after the other, exactly, by lowering the layer alone and executing it, until the bound
+of the next one is worse than the best time found. Nothing is lost by this pruning: the bound is never above the exact
+time.
 
-Times closer than one part in `RESOLUTION` of the lowest bound count as equal. Otherwise tilings that reload their weights
-six times over would win by the handful of cycles that a smaller first tile saves, which the previous layer hides anyway.
+Times closer than one part in `RESOLUTION` of the lowest bound count as equal. Otherwise tilings that reload their
+weights six times over would win by the handful of cycles that a smaller first tile saves, which the previous layer
+hides anyway.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ceesim.mapping.loops import (
+    AMOUNTS,
     IFMAP_DRAM,
+    LATENCY,
     NONE,
+    OCCUPANCY,
     ROW,
+    UNIT,
+    WAITS,
     Machine,
     Nest,
     Place,
@@ -43,7 +51,7 @@ from ceesim.program.jit import jit
 
 _FIELDS: Final = 6
 BOUND, BYTES, COMMANDS = 6, 7, 8
-RESOLUTION: Final = 256
+RESOLUTION: Final = 128
 
 
 class Capacity(NamedTuple):
@@ -149,7 +157,7 @@ def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int
                 for k_tile in range(k_tiles):
                     k_first = k_tile * tiling.k
                     k = min(tiling.k, nest.k - k_first)
-                    channels = tile_channels(nest, tiling, groups, k_first, k)
+                    channels = tile_channels(nest, groups, k_first, k)
                     size = max(bytes_of(in_rows * in_width * channels, machine.activation_bits), 1)
                     runs = ifmap_runs(nest, in_rows, in_width, channels)
                     occupancy, latency, _, _ = transfer(machine, size, runs, True)
@@ -200,8 +208,8 @@ def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int
 def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]:
     """(cycles that no schedule of this tiling can beat, DRAM bytes of its loads).
 
-    Whichever unit is the busiest must work off all it has to, after the first tile has reached it and before the last tile
-    has passed the units behind it.
+    Whichever unit is the busiest must work off all it has to, after the first tile has reached it and before the last
+    tile has passed the units behind it.
     """
     num_bytes, loading, first_load, beyond = load_traffic(nest, tiling, machine)
     outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
@@ -246,7 +254,7 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
     if nest.ifmap_from_dram:
         in_rows = (tiling.rows - 1) * nest.stride_rows + nest.kernel_rows
         in_width = (tiling.width - 1) * nest.stride_width + nest.kernel_width
-        channels = tile_channels(nest, tiling, tiling.groups, 0, tiling.k)
+        channels = tile_channels(nest, tiling.groups, 0, tiling.k)
         size = bytes_of(min(in_rows, nest.in_rows) * min(in_width, nest.in_width) * channels, machine.activation_bits)
         needed += size if g_tiles * m_tiles * k_tiles == 1 else 2 * size
     if nest.ofmap_to_dram:
@@ -260,14 +268,21 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
 @jit
 def time_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s) -> int:
     """Cycles of the layer lowered on its own, from its first command to its last finish."""
-    stream = new_stream(max_rows(nest, tiling), 0)
+    stream = new_stream(max_rows(nest, tiling), False)
     cursor = new_cursor()
     emit(nest, tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = cursor[ROW]
-    start = np.empty(rows, np.int64)
-    finish = np.empty(rows, np.int64)
-    return execute_rows(rows, queue, stream.unit, stream.occupancy, stream.latency, stream.waits, start, finish)
+    return execute_rows(
+        rows,
+        queue,
+        stream[:, UNIT],
+        stream[:, OCCUPANCY],
+        stream[:, LATENCY],
+        stream[:, WAITS:AMOUNTS],
+        np.empty(rows, np.int64),
+        np.empty(rows, np.int64),
+    )
 
 
 @jit
@@ -311,7 +326,7 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
 
 @jit
 def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prune: bool) -> Int64s:
-    """[10] best tiling's six fields, its cycles, its load bytes, candidates, candidates timed; cycles −1 if none fits."""
+    """[10] best tiling's six fields, its cycles (−1: none fits), its load bytes, candidates, candidates timed."""
     table = candidates(nest, machine, capacity)
     best = np.full(10, -1, np.int64)
     best[8], best[9] = len(table), 0
@@ -321,24 +336,22 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
     order = np.argsort(table[:, COMMANDS], kind="mergesort")
     order = order[np.argsort(table[order, BYTES], kind="mergesort")]
     order = order[np.argsort(table[order, BOUND] // resolution, kind="mergesort")]
-    best_commands = 0
+    best_step, best_commands = 0, 0
     for index in order:
         row = table[index]
+        step = row[BOUND] // resolution
         if prune and best[6] >= 0:
-            if row[BOUND] // resolution > best[6] // resolution:
+            if step > best_step:
                 break
-            if row[BOUND] // resolution == best[6] // resolution and (row[BYTES], row[COMMANDS]) >= (best[7], best_commands):
+            if step == best_step and (row[BYTES], row[COMMANDS]) >= (best[7], best_commands):
                 continue
         tiling = Tiling(row[0], row[1], row[2], row[3], row[4], row[5])
         cycles = time_alone(nest, tiling, machine, queue)
         best[9] += 1
-        if best[6] < 0 or (cycles // resolution, row[BYTES], row[COMMANDS]) < (
-            best[6] // resolution,
-            best[7],
-            best_commands,
-        ):
+        step = cycles // resolution
+        if best[6] < 0 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
             best[:6] = row[:6]
-            best[6], best[7], best_commands = cycles, row[BYTES], row[COMMANDS]
+            best[6], best[7], best_step, best_commands = cycles, row[BYTES], step, row[COMMANDS]
     return best
 
 

@@ -90,7 +90,7 @@ class Command:
 class Layer:
     """What a run of commands computes: an op with what is fused into its drain, a head op, or a decision.
 
-    `tiling` is the mapper's choice (groups, rows, width, k, n of a tile; 1 if m is the outer loop), empty for decisions.
+    `tiling` is the mapper's choice (a tile's groups, rows, width, k, n; 1 if m is the outer loop), empty for decisions.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """The compiled executor: one rule, one pass over the Program.
 
 A command starts when its unit is free and everything it waits for has finished; its unit is free again after the
-occupancy, its result is usable after the latency. Rows wait only for earlier rows, so one pass of max and plus suffices.
+occupancy, its result is usable after the latency. Rows wait only for earlier rows, so one pass of max and plus
+suffices.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def execute_rows(
     unit: Int64s,
     occupancy: Int64s,
     latency: Int64s,
-    waits: Int32s,
+    waits: Int32s | Int64s,
     start: Int64s,
     finish: Int64s,
 ) -> int:

@@ -1,7 +1,8 @@
 """Compile the few hot kernels with numba, with a cache on disk that can never be stale.
 
-Numba notices when the file of a kernel changes, but not when a kernel it calls, in another file, does. The cache therefore
-lives in a directory named after a digest of all modules that hold kernels: any change to one of them starts a new one.
+Numba notices when the file of a kernel changes, but not when a kernel it calls, in another file, does. The cache
+therefore lives in a directory named after a digest of all modules that hold kernels: any change to one of them starts
+a new one.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ _KERNEL_PACKAGES: Final = ("program", "mapping")
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, compiled on its first call for the argument types it is called with."""
     import numba
+    import numba.core.config
 
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_directory())
+    # read when the cache is set up, here and now; other users of numba in the process keep theirs
+    settings = vars(numba.core.config)
+    previous = settings["CACHE_DIR"]
+    settings["CACHE_DIR"] = str(cache_directory())
     try:
         return cast("Callable[P, R]", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
     finally:
-        numba.config.CACHE_DIR = previous
+        settings["CACHE_DIR"] = previous
 
 
 @cache

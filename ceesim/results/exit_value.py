@@ -1,8 +1,9 @@
 """What each exit is worth: what its head costs those who pass, and how many must leave for it to pay.
 
-The network is compiled once more without each exit. An input that passes loses the difference of the two full latencies;
-one that leaves saves the rest of the way. The break-even rate is the share, among inputs that reach the exit, at which
-the two balance. It is exact if the others would then run to the end, and pessimistic if later exits catch some of them.
+The network is compiled once more without each exit. An input that passes loses the difference of the two full
+latencies; one that leaves saves the rest of the way. The break-even rate is the share, among inputs that reach the
+exit, at which the two balance. It is exact if the others would then run to the end, and pessimistic if later exits
+catch some of them.
 """
 
 from __future__ import annotations

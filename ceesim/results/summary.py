@@ -1,7 +1,7 @@
 """summary.json: the numbers of a run under one fixed set of keys, `null` where a part was not computed.
 
-Percentiles are nearest-rank: a latency that inputs really had. Intervals are 95% bootstrap percentiles; because an input's
-latency depends on its exit alone, resampling inputs is resampling the multinomial of exits.
+Percentiles are nearest-rank: a latency that inputs really had. Intervals are 95% bootstrap percentiles; because an
+input's latency depends on its exit alone, resampling inputs is resampling the multinomial of exits.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ def percentile(values: Int64s, counts: Int64s, percent: int) -> int:
     return int(values[order][np.searchsorted(below, rank)])
 
 
-def _reductions(
-    result: RunResult, dynamic: dict[str, Any], static: dict[str, Any], counts: Int64s
-) -> dict[str, Any]:
+def _reductions(result: RunResult, dynamic: dict[str, Any], static: dict[str, Any], counts: Int64s) -> dict[str, Any]:
     """1 − dynamic / static of each measure, with intervals."""
 
     def of(key: str) -> float | None:

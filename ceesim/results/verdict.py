@@ -1,8 +1,8 @@
 """One sentence: what the FLOP reduction turned into on this hardware, and why.
 
-The latency saved differs from the MACs saved for two reasons only: segments whose share of the time is not their share of
-the MACs, and what heads, decisions and waits cost. Each segment's part of the difference is (rate at which it is skipped) ×
-(share of time − share of MACs); the largest part of the right sign is the reason given.
+The latency saved differs from the MACs saved for two reasons only: segments whose share of the time is not their
+share of the MACs, and what heads, decisions and waits cost. Each segment's part of the difference is (rate at which
+it is skipped) × (share of time − share of MACs); the largest part of the right sign is the reason given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ceesim.sim.result import RunResult
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Reductions of MACs and latency, and the segment (or None: the exits themselves) that explains their difference."""
+    """Reductions of MACs and latency, and the segment that explains their difference (None: the exits themselves)."""
 
     macs: float
     latency: float

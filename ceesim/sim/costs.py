@@ -1,8 +1,8 @@
 """What leaving at each exit costs: the idea that makes ten thousand inputs a table look-up.
 
-Nothing that happens before a decision depends on its outcome. So one timeline of the whole network prices every exit: an
-input that leaves when decision i finishes has caused exactly the commands that had started by then. `price` takes the
-compiled timeline; `price_by_events` lets the SimPy machine take each exit in turn. Both give the same numbers.
+Nothing that happens before a decision depends on its outcome. So one timeline of the whole network prices every exit:
+an input that leaves when decision i finishes has caused exactly the commands that had started by then. `price` takes
+the compiled timeline; `price_by_events` lets the SimPy machine take each exit in turn. Both give the same numbers.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The accelerator as SimPy processes: one per queue, one completion event per command.
 
-A queue serves its commands in program order. It waits for what the command waits for, starts it, and is free again after
-the occupancy. An exit that is taken ends the inference when its decision finishes: what has started finishes, what has
-not never happens. Time is an int of cycles throughout; the compiled executor agrees with every start and finish.
+A queue serves its commands in program order. It waits for what the command waits for, starts it, and is free again
+after the occupancy. An exit that is taken ends the inference when its decision finishes: what has started finishes,
+what has not never happens. Time is an int of cycles throughout; the compiled executor agrees with every start and
+finish.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ class Inference:
     @property
     def started(self) -> npt.NDArray[np.bool_]:
         """[commands] whether a command happened."""
-        return self.timeline.start_cycles != NOT_STARTED
+        return np.not_equal(self.timeline.start_cycles, NOT_STARTED)
 
 
 class Machine:
@@ -64,8 +65,7 @@ class Machine:
         flight = _Flight(env, program.num_commands, program.decisions[exit_index - 1] if takes_exit else NO_COMMAND)
         begin = int(env.now)
         flight.processes = [env.process(self._serve(queue, flight)) for queue in self._queues]
-        for process in flight.processes:
-            yield process
+        yield env.all_of(flight.processes)
         # a command that started in the very cycle of the decision, before the decision was known, did not happen
         start, finish = np.array(flight.start, np.int64), np.array(flight.finish, np.int64)
         if flight.leave_at is not None:
@@ -92,7 +92,7 @@ class Machine:
                 completions[row].complete_in(self._latency[row])
                 if row == flight.decision:
                     flight.leave_at = flight.finish[row]
-                    env.process(flight.leave())
+                    env.process(flight.leave(self._latency[row]))
                 if self._occupancy[row]:
                     yield env.timeout(self._occupancy[row])
         except simpy.Interrupt:  # the input has left
@@ -123,10 +123,9 @@ class _Flight:
         self.leave_at: int | None = None
         self.processes: list[simpy.Process] = []
 
-    def leave(self) -> Generator[simpy.Event, Any, None]:
-        """Process that waits for the decision to finish and sends everybody home."""
-        assert self.leave_at is not None
-        yield self.env.timeout(self.leave_at - int(self.env.now))
+    def leave(self, cycles: int) -> Generator[simpy.Event, Any, None]:
+        """Process that waits `cycles` for the decision to finish and sends everybody home."""
+        yield self.env.timeout(cycles)
         for process in self.processes:
             if process.is_alive:
                 process.interrupt()
@@ -135,7 +134,7 @@ class _Flight:
 def simulate(program: Program, exit_index: int) -> Inference:
     """One input alone on the machine, from cycle 0."""
     env = simpy.Environment()
-    return _value(env, env.process(Machine(env, program).inference(exit_index)))
+    return cast(Inference, env.run(env.process(Machine(env, program).inference(exit_index))))
 
 
 def simulate_closed(program: Program, exit_indices: Int64s) -> list[Inference]:
@@ -146,12 +145,8 @@ def simulate_closed(program: Program, exit_indices: Int64s) -> list[Inference]:
     def inputs() -> Generator[simpy.Event, Any, list[Inference]]:
         done = []
         for exit_index in exit_indices.tolist():
-            done.append((yield env.process(machine.inference(exit_index))))
+            inference = yield env.process(machine.inference(exit_index))
+            done.append(inference)
         return done
 
-    process = env.process(inputs())
-    return env.run(process)  # type: ignore[no-any-return]
-
-
-def _value(env: simpy.Environment, process: simpy.Process) -> Inference:
-    return env.run(process)  # type: ignore[no-any-return]
+    return cast("list[Inference]", env.run(env.process(inputs())))

@@ -82,7 +82,9 @@ def run(
     kept = inputs.policy.kept(inputs.workload.num_exits)
     cost = inputs.policy.cost(inputs.workload.num_classes)
     dynamic = price_network(inputs.workload, kept, accelerator, cost, exit_rates, Engine(engine))
-    static = price_network(inputs.workload, (), accelerator, cost, None if exit_rates is None else (1.0,), Engine(engine))
+    static = price_network(
+        inputs.workload, (), accelerator, cost, None if exit_rates is None else (1.0,), Engine(engine)
+    )
     return RunResult(accelerator, inputs, dynamic, static, _rows(inputs, dynamic), Engine(engine).value)
 
 
@@ -132,7 +134,9 @@ def _rows(trace: ExitTrace, priced: Priced) -> Int64s:
     rows = row_of[trace.exit_index]
     if (rows < 0).any():
         raise TraceError(
-            "inputs leave at an exit that the policy does not keep", where="exit_index", got=int(trace.exit_index[rows < 0][0])
+            "inputs leave at an exit that the policy does not keep",
+            where="exit_index",
+            got=int(trace.exit_index[rows < 0][0]),
         )
     return rows
 
