@@ -20,6 +20,7 @@ from ceesim.errors import OptionError
 )
 @click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="policy.json [default: nobody leaves].")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Run as int8 hardware computes [default: float32].")
+@click.option("--density", is_flag=True, help="Measure the share of non-zeros in each op's ifmap [default: off].")
 @click.option("--batch", type=click.IntRange(1), default=250, show_default=True, help="Inputs per forward pass.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
@@ -71,6 +72,7 @@ def _run(source: Path, policy: Any, options: dict[str, Any]) -> Any:
             options["split"],
             policy=policy,
             quantize=options["quantize"],
+            density=options["density"],
             batch=options["batch"],
             device=choose_device(options["device"]),
             advance=lambda num_inputs: bar.advance(task, num_inputs),

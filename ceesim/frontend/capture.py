@@ -8,6 +8,7 @@ the same policy, so that accuracy and exits of both can be told apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +26,10 @@ from ceesim.exits.trace import ExitTrace
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.data.images import ImageData, ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.density import Density, measuring
 from ceesim.frontend.evaluate import collect_logits
 from ceesim.frontend.export import export
+from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.quantize import quantized
 from ceesim.workload.network import Workload
 
@@ -40,6 +43,7 @@ def capture(
     *,
     policy: ExitPolicy | None = None,
     quantize: str | None = None,
+    density: bool = False,
     batch: int = 250,
     device: torch.device | None = None,
     advance: Callable[[int], None] | None = None,
@@ -49,6 +53,7 @@ def capture(
     Args:
         policy: who decides; by default nobody leaves early, and any policy can be replayed later.
         quantize: "int8", or None for float32.
+        density: also measure the share of non-zero values in each op's ifmap.
         batch: inputs per forward pass.
         advance: called with the number of inputs after each batch.
 
@@ -90,15 +95,18 @@ def capture(
     )
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def logits_of(module: torch.nn.Module) -> npt.NDArray[np.float32]:
+    def run(module: ExitNetwork) -> tuple[npt.NDArray[np.float32], Density]:
         module.to(device)
-        return collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=advance)
+        with measuring(module, workload) if density else nullcontext(Density(workload)) as measured:
+            logits = collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=advance)
+        return logits, measured
 
     captured: dict[str, Any] = {"precision": "float32", "num_inputs": len(part), "batch": batch}
-    logits = logits_of(network)
+    logits, measured = run(network)
     if quantize == "int8":
         exact = logits
-        logits = logits_of(quantized(network, _batches(parts["val"], config.preprocessing, batch, device)))
+        calibration = _batches(parts["val"], config.preprocessing, batch, device)
+        logits, measured = run(quantized(network, calibration))
         captured |= {
             "precision": "int8",
             "quantization": "weights int8 per output channel, activations int8 per tensor, symmetric; biases int32",
@@ -113,6 +121,7 @@ def capture(
         policy,
         dataset=data.name,
         split=split,
+        density=measured.array() if density else None,
         preprocessing=asdict(config.preprocessing) | {"augmentation": "none"},
         training=training_record(checkpoint),
         capture=captured,

@@ -55,9 +55,12 @@ class Int8Layer(nn.Module):
             if layer.bias is not None and self.layer.bias is not None:
                 self.layer.bias.copy_((layer.bias / (weight_scale * self.scale)).round())
 
+    def integers(self, inputs: Tensor) -> Tensor:
+        """`inputs` as int8 values, held in floats."""
+        return (inputs / self.scale).round().clamp_(-_LIMIT - 1, _LIMIT)
+
     def forward(self, inputs: Tensor) -> Tensor:
-        integers = (inputs / self.scale).round().clamp_(-_LIMIT - 1, _LIMIT)
-        output: Tensor = self.layer(integers) * self.get_buffer("rescale")
+        output: Tensor = self.layer(self.integers(inputs)) * self.get_buffer("rescale")
         return output
 
 

@@ -26,7 +26,9 @@ from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImageData, ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.density import measuring
 from ceesim.frontend.evaluate import collect_logits
+from ceesim.frontend.export import export
 from ceesim.frontend.live import run_live
 from ceesim.frontend.models import build_network
 from ceesim.frontend.quantize import Int8Layer, quantized
@@ -198,6 +200,40 @@ def test_an_int8_trace_tells_itself_from_float32(trained: Callable[[str], Path],
     assert trace.final_logits is not None
     assert not np.array_equal(trace.final_logits, exact.final_logits)
     assert trace.static_accuracy == pytest.approx(exact.static_accuracy, abs=0.03)
+
+
+def test_density_is_the_share_of_non_zeros_in_each_ifmap(trained: Callable[[str], Path], digits: ImageData) -> None:
+    trace = capture(trained("vggsmall"), digits, "test", density=True)
+    assert trace.density is not None
+    shares = dict(zip((op.name for op in trace.workload.ops), trace.density.T, strict=True))
+    checkpoint = Checkpoint.load(trained("vggsmall"))
+    features = checkpoint.network().backbone.get_submodule("features")
+    images = checkpoint.config.preprocessing(torch.from_numpy(digits.test.images))
+    assert isinstance(features, nn.Sequential)
+    with torch.no_grad():
+        activations = features[:6](images)
+    expected = (activations != 0).flatten(1).float().mean(dim=1).numpy()
+    np.testing.assert_allclose(shares["features.pool2"], expected, atol=1e-3)
+    assert 0.05 < expected.mean() < 0.95
+    assert (shares["features.conv3"] >= shares["features.pool2"]).mean() > 0.9  # the largest of four is rarely zero
+    np.testing.assert_array_equal(shares["features.conv1"], 1)
+    integers = capture(trained("vggsmall"), digits, "test", density=True, quantize="int8")
+    assert integers.density is not None
+    assert 0 < integers.density.mean() < trace.density.mean()
+
+
+def test_density_tells_the_calls_of_a_shared_module_apart(trained: Callable[[str], Path], digits: ImageData) -> None:
+    network = Checkpoint.load(trained("resnet50")).network()
+    workload = export(network, (3, 32, 32), name="resnet50")
+    with measuring(network, workload) as density, torch.no_grad():
+        network(torch.randn(4, 3, 32, 32))
+        network(torch.randn(2, 3, 32, 32))
+    shares = dict(zip((op.name for op in workload.ops), density.array().T, strict=True))
+    assert len(shares["conv1"]) == 6
+    np.testing.assert_array_equal(shares["layer1.0.add"], 1)
+    for name in ("layer1.0.conv2", "layer1.0.conv3", "layer1.1.conv1"):
+        assert 0 < shares[name].min() <= shares[name].max() < 1
+    assert not any(module._forward_pre_hooks for module in network.modules())
 
 
 def reference_int8(layer: nn.Conv2d | nn.Linear, inputs: Tensor, largest: float) -> np.ndarray:
