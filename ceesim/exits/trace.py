@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -153,16 +154,12 @@ class ExitTrace:
     @property
     def accuracy(self) -> float | None:
         """Share of right predictions under the stored policy among the inputs with a label; None if there is none."""
-        return self._share(self.predictions)
+        return _accuracy(self)
 
     @property
     def static_accuracy(self) -> float | None:
         """The same for the final classifier, had everybody run to the end; None without logits or labels."""
-        return None if self.final_logits is None else self._share(self.final_logits.argmax(axis=1))
-
-    def _share(self, predictions: NDArray[Any]) -> float | None:
-        known = self.labels >= 0
-        return float(np.mean(predictions[known] == self.labels[known])) if known.any() else None
+        return _static_accuracy(self)
 
     def evidence(self) -> tuple[Logits, Logits]:
         """Logits [inputs, N, M] and final logits [inputs, M].
@@ -192,6 +189,21 @@ class ExitTrace:
             predictions_masked=_masked(policy, final_logits, decisions),
             capture={key: value for key, value in self.capture.items() if key != "rounding_flips"},
         )
+
+
+@lru_cache(maxsize=8)
+def _accuracy(trace: ExitTrace) -> float | None:
+    return _share(trace.predictions, trace.labels)
+
+
+@lru_cache(maxsize=8)
+def _static_accuracy(trace: ExitTrace) -> float | None:
+    return None if trace.final_logits is None else _share(trace.final_logits.argmax(axis=1), trace.labels)
+
+
+def _share(predictions: NDArray[Any], labels: NDArray[np.int64]) -> float | None:
+    known = labels >= 0
+    return float(np.mean(predictions[known] == labels[known])) if known.any() else None
 
 
 def _masked(policy: ExitPolicy, final_logits: Logits, decisions: Decisions) -> NDArray[np.int64] | None:

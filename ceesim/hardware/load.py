@@ -54,10 +54,10 @@ def override(hardware: Hardware, overrides: Overrides) -> Hardware:
 
 def _build(document: Document, overrides: Overrides) -> Hardware:
     problems: list[CeesimError] = list(document.problems)
-    pairs = overrides.items() if isinstance(overrides, Mapping) else [_pair(text) for text in overrides]
-    for dotted, value in pairs:
+    for setting in overrides.items() if isinstance(overrides, Mapping) else overrides:
         try:
-            _set(document, dotted, value)
+            dotted, value, where = _pair(setting) if isinstance(setting, str) else (*setting, _option(*setting))
+            _set(document, dotted, value, where)
         except HardwareError as problem:
             problems.append(problem)
     try:
@@ -69,18 +69,20 @@ def _build(document: Document, overrides: Overrides) -> Hardware:
     return hardware
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _option(dotted: str, value: object) -> str:
+    return f"--set {dotted}={value}"
+
+
+def _pair(text: str) -> tuple[str, object, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise HardwareError("not a setting", where=f"--set {text}", fix="write it like --set array.rows=32")
-    return key.strip(), value
+    where = _option(key.strip(), value)
+    return key.strip(), documents.parse_value(value, where), where
 
 
-def _set(document: Document, dotted: str, value: object) -> None:
-    where = f"--set {dotted}={value}"
+def _set(document: Document, dotted: str, value: object, where: str) -> None:
     path: KeyPath = tuple(dotted.split("."))
-    if isinstance(value, str):
-        value = documents.parse_value(value, where)
     here = document.data
     for depth, part in enumerate(path[:-1], start=1):
         inner = here.get(str(part))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Final
 
@@ -65,6 +66,7 @@ def vector_ops(op: Op) -> int:
     return outputs * _PASSES.get(op.kind, 1)
 
 
+@lru_cache(maxsize=64)
 def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]:
     """The layers of `workload` in execution order, segment by segment, heads after the backbone of their segment.
 

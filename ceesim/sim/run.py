@@ -78,14 +78,7 @@ def run(
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
     _warn_of_precision(accelerator, inputs)
-    exit_rates = None if rated is None else _exit_rates(rated, inputs)
-    kept = inputs.policy.kept(inputs.workload.num_exits)
-    cost = inputs.policy.cost(inputs.workload.num_classes)
-    dynamic = price_network(inputs.workload, kept, accelerator, cost, exit_rates, Engine(engine))
-    static = price_network(
-        inputs.workload, (), accelerator, cost, None if exit_rates is None else (1.0,), Engine(engine)
-    )
-    return RunResult(accelerator, inputs, dynamic, static, _rows(inputs, dynamic), Engine(engine).value)
+    return replay(accelerator, inputs, rated, Engine(engine))
 
 
 def price_network(
@@ -104,6 +97,27 @@ def price_network(
     built = workload.with_exits(kept)
     program = compile_program(built, hardware, exit_cost=exit_cost, exit_rates=exit_rates)
     return Priced(built, program, _PRICE[engine](program), (*kept, workload.num_exits + 1))
+
+
+def replay(
+    hardware: Hardware,
+    inputs: ExitTrace,
+    rated: ExitTrace | None = None,
+    engine: Engine = Engine.COMPILED,
+    pricer: Callable[..., Priced] = price_network,
+) -> RunResult:
+    """`run` once everything is looked up: both networks priced, and every input's exit turned into its row.
+
+    Args:
+        rated: whose exit rates `residency: auto` goes by; under the same policy.
+        pricer: `price_network`, or something that remembers what it returned.
+    """
+    workload, policy = inputs.workload, inputs.policy
+    rates = None if rated is None else _exit_rates(rated, inputs)
+    cost = policy.cost(workload.num_classes)
+    dynamic = pricer(workload, policy.kept(workload.num_exits), hardware, cost, rates, engine)
+    static = pricer(workload, (), hardware, cost, None if rates is None else (1.0,), engine)
+    return RunResult(hardware, inputs, dynamic, static, _rows(inputs, dynamic), engine.value)
 
 
 def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware:

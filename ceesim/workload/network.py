@@ -8,7 +8,7 @@ tap *needs*, an op that only the tail uses never delays an early exit, wherever 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,7 @@ class Workload:
     exits: tuple[Exit, ...]
     output: str
     width: float = 1.0
+    _hash: int = field(init=False, repr=False, compare=False, default=0)  # a key of many caches, and long to hash
 
     def __post_init__(self) -> None:
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
@@ -83,7 +84,14 @@ class Workload:
                     )
             shapes[op.name] = op.output_shape
         self._check_logits(shapes)
+        object.__setattr__(self, "_hash", hash((self.name, self.width, self.ops, self.exits, self.output)))
         _segments(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:  # the hash of a string is good for one process only
+        return type(self), tuple(getattr(self, item.name) for item in fields(self) if item.init)
 
     def _check_logits(self, shapes: dict[str, Shape]) -> None:
         for label, name in [("output", self.output)] + [
@@ -132,12 +140,7 @@ class Workload:
         Raises:
             WorkloadError: if there is no such exit, or they are out of order.
         """
-        if list(kept) != sorted({*kept} & {*range(1, self.num_exits + 1)}):
-            expected = f"some of 1 to {self.num_exits}, in order"
-            raise WorkloadError("no such exits", where=self.name, got=list(kept), expected=expected)
-        dropped = {name for i, exit_ in enumerate(self.exits, 1) if i not in kept for name in exit_.head}
-        ops = tuple(op for op in self.ops if op.name not in dropped)
-        return replace(self, ops=ops, exits=tuple(self.exits[i - 1] for i in kept))
+        return _with_exits(self, tuple(kept))
 
     def static(self, exit_index: int) -> Workload:
         """The network that always stops at `exit_index` (1..N+1), with that head alone.
@@ -160,6 +163,16 @@ class Workload:
             total += sum(op.macs for op in segment.ops)
             path.append(total)
         return tuple(path)
+
+
+@lru_cache(maxsize=64)
+def _with_exits(workload: Workload, kept: tuple[int, ...]) -> Workload:
+    if list(kept) != sorted({*kept} & {*range(1, workload.num_exits + 1)}):
+        expected = f"some of 1 to {workload.num_exits}, in order"
+        raise WorkloadError("no such exits", where=workload.name, got=list(kept), expected=expected)
+    dropped = {name for i, exit_ in enumerate(workload.exits, 1) if i not in kept for name in exit_.head}
+    ops = tuple(op for op in workload.ops if op.name not in dropped)
+    return replace(workload, ops=ops, exits=tuple(workload.exits[i - 1] for i in kept))
 
 
 @lru_cache(maxsize=64)
