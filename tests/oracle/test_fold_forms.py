@@ -131,7 +131,7 @@ def own_weight_stationary(draw: st.DrawFn) -> tuple[WeightStationary, ArrayTimin
     entry, leaving = draw(st.integers(0, 2)), draw(st.integers(0, 2))
     latency, settle = draw(st.integers(1, 4)), draw(st.integers(0, 3))
     addressed = draw(st.booleans()) and row_pitch > 0
-    row_skew = min(row_pitch, 1) if addressed else draw(st.integers(0, min(row_pitch, 1)))
+    row_skew = min(row_pitch, 1) if addressed else draw(st.integers(0, 1))
     col_skew = 0 if addressed else draw(st.integers(0, min(col_pitch, 1)))
     rows, cols = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     double = draw(st.booleans())
