@@ -1,18 +1,20 @@
-"""``ceesim inspect FILE``: what a hardware, trace or result file holds, told by its kind."""
+"""``ceesim inspect FILE``: what a hardware, trace or policy file holds, told by its kind."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ceesim.errors import OptionError
-from ceesim.shipped import Shelf
+from ceesim.shipped import Shelf, find
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 
 @click.command()
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables. Default: off.")
 def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show what FILE holds: a hardware (.yaml), a trace (.npz), by path or as shipped.
+    """Show what FILE holds: a hardware (.yaml), a trace (.npz) or a policy (.json), by path or as shipped.
 
     Example: ceesim inspect edge_npu.yaml
     """
@@ -36,12 +38,23 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         return
     if overrides:
         raise OptionError("--set overrides a hardware", where=file, fix="leave --set out, or name a .yaml file")
-    raise OptionError("no such kind of file", where=file, got=kind, expected=".yaml")
+    if kind not in {".npz", ".json"}:
+        raise OptionError("no such kind of file", where=file, got=kind, expected=".yaml, .npz or .json")
+    from ceesim.exits.describe import describe
+
+    content = describe(find(file, Shelf.TRACES))
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    elif content["kind"] == "trace":
+        _trace(content)
+    else:
+        _print(_pairs(_lines(content)))
 
 
 def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from ceesim.hardware.figures import figures
     from ceesim.hardware.load import load_hardware
+    from ceesim.hardware.sheet import sheet
 
     hardware = load_hardware(file, overrides)
     derived = figures(hardware)
@@ -53,26 +66,80 @@ def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         }
         click.echo(json.dumps(content, indent=2))
         return
+    numbers = ((figure.name, figure.text, figure.meaning) for figure in derived)
+    _print(
+        _title(hardware.name),
+        hardware.description.strip(),
+        _pairs(sheet(hardware)),
+        _title("\nderived"),
+        _pairs(numbers),
+    )
+
+
+def _trace(content: Mapping[str, Any]) -> None:
+    """What it is, one line per exit for all that is counted per exit, and how it was made."""
     from rich.table import Table
 
-    from ceesim.hardware.sheet import sheet
+    heads, excluded = content["head_accuracy"], content["excluded_per_exit"]
+    columns = {
+        "path MACs": content["path_macs"],
+        "inputs leaving": content["inputs_per_exit"],
+        "accuracy there": heads["on_released"],
+        "accuracy on all": heads["on_all"],
+        "classes excluded": excluded and [*excluded["of_all"], None],
+    }
+    columns = {name: values for name, values in columns.items() if values is not None}
+    exits = Table("exit", *columns, box=None, pad_edge=False)
+    for row, values in enumerate(zip(*columns.values(), strict=True), start=1):
+        exits.add_row("end" if row > content["num_exits"] else str(row), *map(_text, values))
+    arrays = [(name, f"{array['dtype']} {array['shape']}") for name, array in content["arrays"].items()]
+    made = ("preprocessing", "training", "capture", "provenance")
+    told = {"head_accuracy", "excluded_per_exit", "path_macs", "inputs_per_exit", "arrays", *made}
+    facts = {key: value for key, value in content.items() if key not in told}
+    _print(_pairs(_lines(facts)), "", exits, _title("\narrays"), _pairs(arrays))
+    _print(_title("\nmade by"), _pairs(_lines({key: content[key] for key in made})))
 
-    console = _console()
-    console.print(f"[bold]{hardware.name}[/bold]")
-    if hardware.description:
-        console.print(hardware.description.strip(), style="dim")
+
+def _lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One line per key."""
+    return [(key, _text(value)) for key, value in content.items()]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        inside = (
+            f"{key} ({_text(inner)})" if isinstance(inner, Mapping) else f"{key} {_text(inner)}"
+            for key, inner in value.items()
+        )
+        return ", ".join(inside) or "-"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _title(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, style="bold")
+
+
+def _pairs(rows: Iterable[tuple[str, ...]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, show_header=False)
-    for key, text in sheet(hardware):
-        table.add_row(key, text)
-    console.print(table)
-    console.print("\n[bold]derived[/bold]")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for figure in derived:
-        table.add_row(figure.name, figure.text, figure.meaning)
-    console.print(table)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
-def _console() -> Console:
+def _print(*parts: str | Text | Table) -> None:
     from rich.console import Console
 
-    return Console(highlight=False)
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)

@@ -6,6 +6,7 @@ import pytest
 
 from ceesim import cli
 from ceesim.hardware.load import load_hardware
+from ceesim.shipped import Shelf
 
 
 def test_people_see_sections_and_derived_numbers(capfd: pytest.CaptureFixture[str]) -> None:
@@ -23,11 +24,26 @@ def test_machines_get_the_canonical_form(capfd: pytest.CaptureFixture[str]) -> N
     assert shown["derived"]["num_pes"] == 512
 
 
+def test_a_trace_shows_its_exits(capfd: pytest.CaptureFixture[str]) -> None:
+    path = Shelf.TRACES.files()[0]
+    assert cli.exit_code(["inspect", path.name, "--json"]) == 0
+    content = json.loads(capfd.readouterr().out)
+    assert content["kind"] == "trace"
+    assert cli.exit_code(["inspect", path.name]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    by_exit = {line.split()[0]: line.split() for line in lines if line[:1].isdigit() or line.startswith("end ")}
+    assert len(by_exit) == content["num_exits"] + 1
+    for name, macs in zip(by_exit, content["path_macs"], strict=True):
+        assert by_exit[name][1] == f"{macs:,}"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["nothing.yaml"], "nothing.yaml: no such file"),
         (["edge_npu.yaml", "--set", "array.rows=0"], "--set array.rows=0: array.rows: too small"),
+        (["nothing.npz"], "nothing.npz: no such file"),
+        (["nothing.npz", "--set", "array.rows=8"], "--set overrides a hardware"),
         (["picture.png"], "picture.png: no such kind of file"),
     ],
 )
