@@ -17,7 +17,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -156,7 +156,19 @@ def open_archive(path: Path) -> Iterator[Archive]:
     except _DAMAGED as error:
         raise TraceError(f"not an npz, or truncated: {error}") from None
     with file:
+        if len(file.infolist()) != _num_members(path, len(file.comment)):
+            raise TraceError("damaged: its directory says otherwise than it lists")
         yield Archive(file)
+
+
+def _num_members(path: Path, num_comment_bytes: int) -> int:
+    """How many members the end record of a zip counts; a flipped bit in the directory can hide some from zipfile.
+
+    Source: PKWARE's APPNOTE.TXT, Section 4.3.16.
+    """
+    with path.open("rb") as stream:
+        stream.seek(-22 - num_comment_bytes, os.SEEK_END)
+        return int.from_bytes(stream.read(12)[10:], "little")
 
 
 def write_archive(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -179,4 +191,5 @@ def write_archive(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()

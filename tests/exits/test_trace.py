@@ -81,12 +81,11 @@ def test_what_numpy_writes_is_read(tmp_path: Path) -> None:
 
 
 def test_logits_are_rounded_before_deciding_and_flips_are_counted() -> None:
-    # β = 0.5 against class 0 at logit 0: t = ln(0.5/1.5·…) = logit(0.25); class 1 lies within a float16 step below it
-    threshold = float(np.log(0.25 / 0.75))
-    just_below = np.float32(threshold - 1e-5)
-    assert np.float16(just_below) >= threshold
-    logits = np.array([[[0.0, just_below]]], np.float32)
-    arguments = chain(1, 2), np.array([0]), logits, np.array([[0.0, 1.0]], np.float32), Exclude((0.5,))
+    # β·σ(0) = σ(t) puts the threshold at t; class 1 lies below it, and float16 rounds it to −1, above it
+    threshold = -1.0001
+    beta = float(2 / (1 + np.exp(-threshold)))
+    logits = np.array([[[0.0, -1.0002]]], np.float32)
+    arguments = chain(1, 2), np.array([0]), logits, np.array([[0.0, 1.0]], np.float32), Exclude((beta,))
     trace = ExitTrace.from_logits(*arguments, dataset="made up", split="test")
     assert trace.exit_index.tolist() == [2]
     assert trace.capture["rounding_flips"] == {"exit_index": 1, "predictions": 1}
