@@ -91,6 +91,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     from ceesim.frontend.models import shipped
     from ceesim.frontend.recipes import recipe
     from ceesim.frontend.train import CHECKPOINT, epochs_within, train
+    from ceesim.provenance import SourceFile
 
     if options["epochs"] and options["minutes"]:
         raise OptionError("--epochs and --minutes exclude each other", fix="give one of them")
@@ -102,6 +103,10 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     changes = ("epochs", "learning_rate", "batch", "weights", "alpha_mode", "reduction")
     chosen = recipe(options["recipe"], network, options["heads"])
     chosen = replace(chosen, **{name: options[name] for name in changes if options[name] is not None})
+    initial, started_from = None, None
+    if options["initial"]:
+        initial = read_weights(options["initial"])
+        started_from = f"{options['initial'].name}, SHA-256 {SourceFile.of(options['initial']).sha256}"
     config = TrainConfig(
         network=network,
         width=options["width"],
@@ -117,6 +122,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
         amp=amp_dtype(options["amp"], device),
         alpha=options["alpha"],
         options={"tap": options["tap"]} if options["tap"] else {},
+        initial=started_from,
     )
     path = options["out"] / CHECKPOINT
     with distributed.process_group(device):
@@ -125,7 +131,6 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
             before = Checkpoint.load(path).config.epochs if options["resume"] and path.exists() else None
             epochs = before or epochs_within(options["minutes"], config, parts["train"], device)
             config = replace(config, epochs=distributed.agreed(epochs))
-        initial = read_weights(options["initial"]) if options["initial"] else None
         progress = _progress()
         try:
             train(

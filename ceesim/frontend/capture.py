@@ -148,8 +148,9 @@ def training_record(checkpoint: Checkpoint) -> dict[str, Any]:
         "classes": list(config.classes),
         "num_val": config.num_val,
         "amp": config.amp,
+        "initial": config.initial,
         "last_epoch": dict(checkpoint.history[-1]) if checkpoint.history else {},
-        "versions": dict(checkpoint.versions),
+        "made_with": dict(checkpoint.made_with),
     }
 
 

@@ -34,7 +34,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
     scaler: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
-    versions: Mapping[str, str]
+    made_with: Mapping[str, str]
 
     @property
     def epoch(self) -> int:
@@ -56,7 +56,7 @@ class Checkpoint:
             "optimizer": dict(self.optimizer),
             "scaler": dict(self.scaler),
             "history": [dict(row) for row in self.history],
-            "versions": dict(self.versions),
+            "made_with": dict(self.made_with),
         }
         with replacing(path) as file:
             torch.save(payload, file)
@@ -82,7 +82,7 @@ class Checkpoint:
                 payload["optimizer"],
                 payload["scaler"],
                 tuple(payload["history"]),
-                payload["versions"],
+                payload["made_with"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"the checkpoint lacks a part: {error}", where=str(path)) from None

@@ -23,6 +23,8 @@ class TrainConfig:
         num_val: images held out of the training set for validation.
         amp: dtype of autocast, "bfloat16", "float16" or "off"; part of the run, for it changes the weights.
         alpha: as in `ExitLoss`; None is 4·(M−1).
+        options: of the network, beside its width.
+        initial: what the backbone started from (file name and SHA-256); None: from fresh weights.
     """
 
     network: str
@@ -39,6 +41,7 @@ class TrainConfig:
     amp: str
     alpha: float | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    initial: str | None = None
 
     @property
     def loss(self) -> ExitLoss:

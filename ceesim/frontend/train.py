@@ -123,7 +123,7 @@ def train(
                 **{f"exit{number}_accuracy": value for number, value in enumerate(right[:-1], start=1)},
             }
             history.append(row)
-            _write_csv(out / EPOCHS_CSV, history)
+            _write_csv(out / EPOCHS_CSV, history)  # first: a resumed run writes it again, a finished one would not
             _snapshot(config, network, optimizer, scaler, history).save(path)
             progress.epoch(row)
         else:
@@ -252,9 +252,16 @@ def _snapshot(
     scaler: torch.amp.GradScaler,
     history: Sequence[Mapping[str, float]],
 ) -> Checkpoint:
-    versions = {"ceesim": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
+    made_with = {
+        "ceesim": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "device": next(network.parameters()).device.type,
+        "processes": str(distributed.world_size()),
+        "threads": str(torch.get_num_threads()),
+    }
     return Checkpoint(
-        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), versions
+        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), made_with
     )
 
 
