@@ -109,13 +109,16 @@ def _wrong_values(dotted: str, field: Any) -> Iterator[tuple[str, str, str]]:
         yield "number for", "5", "expected a word"
         yield "spaces in", '"a b"', "letters, digits"
     else:
-        yield "negative", "-1", "1 to" if dotted == "vector.lanes" else "too small"
-        yield "huge", "9" * 30, "1 to" if dotted == "vector.lanes" else "too large"
-        yield "fraction for", "1.5", "1 to" if dotted == "vector.lanes" else "a whole number"
-        yield "unit for", "16 KiB", "1 to" if dotted == "vector.lanes" else "a whole number"
-        yield "truth for", "true", "1 to" if dotted == "vector.lanes" else "a whole number"
+        lanes = dotted == "vector.lanes"
+        number = "1 to" if lanes else "a number" if field.annotation is float else "a whole number"
+        yield "negative", "-1", "1 to" if lanes else "too small"
+        yield "huge", "9" * 30, "1 to" if lanes else "too large"
+        yield "unit for", "16 KiB", number
+        yield "truth for", "true", number
+        if field.annotation is not float:
+            yield "fraction for", "1.5", number
         if not dotted.endswith("_cycles"):
-            yield "zero", "0", "1 to" if dotted == "vector.lanes" else "too small"
+            yield "zero", "0", "1 to" if lanes else "too small"
 
 
 def not_yaml_files(folder: Path) -> list[tuple[Path, str]]:
