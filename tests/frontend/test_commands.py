@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from ceesim.cli import exit_code, group
+from ceesim.cli.capture import command as capture_command
 from ceesim.cli.train import command
+from ceesim.exits.trace import load_trace
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.train import CHECKPOINT
 
@@ -35,8 +37,14 @@ def test_the_example_of_the_help_works(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "runs/digits/checkpoint.pt\n"
 
 
+def test_the_example_of_capture_works(capsys: pytest.CaptureFixture[str]) -> None:
+    example = re.sub(r"\s+", " ", capture_command.help or "").partition("Example: ceesim ")[2].split()
+    assert exit_code(example) == 0
+    assert load_trace(capsys.readouterr().out.strip()).accuracy is not None
+
+
 def test_every_option_states_its_default() -> None:
-    for parameter in command.params:
+    for parameter in (*command.params, *capture_command.params):
         if isinstance(parameter, click.Option) and not parameter.required:
             shown = parameter.show_default or "[default:" in (parameter.help or "")
             assert shown, f"{parameter.name} does not say its default"
