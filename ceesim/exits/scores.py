@@ -64,20 +64,19 @@ def entropy(logits: Logits) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a score is read: `sign`·score ≥ `sign`·threshold leaves; `never` is a threshold that releases nobody."""
+    """How a score is read: `sign`·score ≥ `sign`·threshold leaves; thresholds that release nobody and everybody."""
 
     score: Callable[[Logits], NDArray[np.float64]]
     sign: int
-    lowest: float
-    highest: float
     never: float
+    always: float
     passes: int
 
 
 KINDS: Final = {
-    ScoreKind.CONFIDENCE: _Kind(confidence, 1, 0, 2, never=2, passes=2),
-    ScoreKind.MARGIN: _Kind(margin, 1, 0, 2, never=2, passes=2),
-    ScoreKind.ENTROPY: _Kind(entropy, -1, -1, 100, never=-1, passes=3),
+    ScoreKind.CONFIDENCE: _Kind(confidence, 1, never=2, always=0, passes=2),
+    ScoreKind.MARGIN: _Kind(margin, 1, never=2, always=0, passes=2),
+    ScoreKind.ENTROPY: _Kind(entropy, -1, never=-1, always=100, passes=3),
 }
 
 
@@ -99,7 +98,8 @@ class Score(Memoryless):
 
     def __post_init__(self) -> None:
         kind = KINDS[self.kind]
-        object.__setattr__(self, "threshold", as_thresholds(self.threshold, "threshold", kind.lowest, kind.highest))
+        lowest, highest = sorted((kind.never, kind.always))
+        object.__setattr__(self, "threshold", as_thresholds(self.threshold, "threshold", lowest, highest))
 
     @property
     def name(self) -> str:

@@ -136,7 +136,7 @@ class Space:
         alpha: of `exclude` and `ratio`: calibrate by this positive-class weight.
         recovery, masked_final: of `exclude`.
         kept: exits to use; None: all.
-        choose_exits: drop an exit as long as the mean cost falls.
+        choose_exits: drop an exit as long as the mean cost does not rise.
     """
 
     policy: str = "exclude"
@@ -331,11 +331,11 @@ def _trade(task: _Task, state: _State) -> _State:
 
 
 def _without_one(task: _Task, state: _State, find: Callable[[_Task, _State], _State]) -> _State | None:
-    """The cheapest state that `find` reaches with one exit fewer, if it is cheaper."""
+    """The cheapest state that `find` reaches with one exit fewer, unless that is dearer: a head must pay for itself."""
     start: Positions = tuple(None if position is None else 0 for position in state.positions)
     found = [find(task, task.stand(_moved(start, i, None))) for i in _kept(state.positions)]
-    best = min(found, key=lambda trial: trial.cost, default=state)
-    return best if best.cost < state.cost * (1 - _NOTHING) else None
+    best = min(found, key=lambda trial: trial.cost, default=None)
+    return best if best is not None and best.cost <= state.cost * (1 + _NOTHING) else None
 
 
 def _best_of_few(policy: str, evidence: Evidence, prices: Prices, goal: int) -> ExitPolicy:

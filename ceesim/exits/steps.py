@@ -218,10 +218,12 @@ class ScoreLadder(MemorylessLadder):
 
     def __init__(self, evidence: Evidence, kind: ScoreKind) -> None:
         self._kind = kind
-        self._thresholds, critical = [], []
+        self._thresholds, critical, sign = [], [], KINDS[kind].sign
         for i in range(evidence.logits.shape[1]):
             surety = KINDS[kind].sign * KINDS[kind].score(evidence.logits[:, i])
-            thresholds = _percentiles(surety, KINDS[kind].sign * KINDS[kind].never)
+            thresholds = _percentiles(
+                surety, KINDS[kind].sign * KINDS[kind].never, KINDS[kind].sign * KINDS[kind].always
+            )
             self._thresholds.append(KINDS[kind].sign * thresholds)
             critical.append(np.searchsorted(-thresholds, -surety, side="left").astype(np.uint8))
         super().__init__(evidence, critical)
@@ -232,12 +234,12 @@ class ScoreLadder(MemorylessLadder):
         return Score(self._kind, tuple(None if step is None else float(ladder[step]) for ladder, step in pairs))
 
 
-def _percentiles(surety: NDArray[np.float64], never: float) -> NDArray[np.float64]:
-    """Falling thresholds [101]: the first lets nobody through, the k-th about k percent of `surety`."""
+def _percentiles(surety: NDArray[np.float64], never: float, always: float) -> NDArray[np.float64]:
+    """Falling thresholds [101] from `never` to above `always`: the k-th lets about k percent of `surety` through."""
     levels = np.unique(surety)[::-1]
     counts = np.searchsorted(-np.sort(surety)[::-1], -levels, side="right")  # how many are at least this sure
     cut = np.searchsorted(counts, np.arange(1, LAST_STEP + 1) * len(surety) / LAST_STEP)
-    below = np.append(levels[1:], levels[-1] - 1e-3)
+    below = np.append(levels[1:], always)
     return np.concatenate([[never], (levels[cut] + below[cut]) / 2])
 
 

@@ -6,6 +6,7 @@ import io
 import tracemalloc
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,15 +23,12 @@ SMALL = 60
 @lru_cache
 def sound() -> Arrays:
     """The arrays of a good trace with everything in it; every kind of departure occurs."""
-    path = Path(__file__).with_name("sound.npz")
     density = np.random.default_rng(0).uniform(size=(SMALL, 14)).astype(np.float16)
     trace = toy_trace(SMALL, policy=Exclude((0.6, 0.7, 0.8)), density=density, training={"alpha": 4.0})
-    try:
-        save_trace(trace, path)
-        with np.load(path) as file:
+    with TemporaryDirectory() as folder:
+        save_trace(trace, Path(folder) / "sound.npz")
+        with np.load(Path(folder) / "sound.npz") as file:
             return dict(file)
-    finally:
-        path.unlink()
 
 
 @lru_cache
