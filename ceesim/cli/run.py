@@ -56,7 +56,7 @@ def command(
     if policy is not None:
         from ceesim.exits.choice import choose_policy
 
-        chosen = choose_policy(policy, inputs, beta=beta, threshold=threshold)
+        chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
     with warnings.catch_warnings(record=True) as caught:
@@ -77,9 +77,7 @@ def command(
         print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH))
 
 
-def _manifest(
-    hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None
-) -> dict[str, Any]:
+def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None) -> dict[str, Any]:
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 

@@ -17,7 +17,7 @@ from typing import Final, ParamSpec, TypeVar, cast
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KERNEL_PACKAGES: Final = ("program", "mapping")
+_KERNEL_MODULES: Final = ("program/executor.py", "mapping/folds.py", "mapping/loops.py", "mapping/search.py")
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
@@ -41,8 +41,7 @@ def cache_directory() -> Path:
     import numba
 
     digest = sha256(f"{numba.__version__}".encode())
-    for package in _KERNEL_PACKAGES:
-        for module in sorted((Path(__file__).parent.parent / package).glob("*.py")):
-            digest.update(module.read_bytes())
+    for module in _KERNEL_MODULES:
+        digest.update((Path(__file__).parent.parent / module).read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "ceesim" / digest.hexdigest()[:16]

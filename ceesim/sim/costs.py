@@ -27,6 +27,7 @@ class ExitCosts:
         busy_cycles: [exits, NUM_UNITS] occupancy of each unit by the commands that happened.
         amounts: [exits, NUM_AMOUNTS] sums over the commands that happened, wasted ones included.
         wasted: [exits, NUM_AMOUNTS] the part of them that belongs to segments after the exit.
+        heads: [exits, NUM_AMOUNTS] the part of them that heads and decisions on the path account for.
         timeline: of the whole network, no exit taken.
     """
 
@@ -35,6 +36,7 @@ class ExitCosts:
     busy_cycles: Int64s
     amounts: Int64s
     wasted: Int64s
+    heads: Int64s
     timeline: Timeline
 
     @property
@@ -91,11 +93,13 @@ def _sum_up(
     ends: list[int],
 ) -> ExitCosts:
     amounts = np.zeros((len(happened), NUM_AMOUNTS), np.int64)
-    wasted = np.zeros_like(amounts)
+    wasted, heads = np.zeros_like(amounts), np.zeros_like(amounts)
+    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)[program.layer]
     busy = np.zeros((len(happened), NUM_UNITS), np.int64)
     for i, mask in enumerate(happened):
         amounts[i] = program.amounts[mask].sum(axis=0)
-        if program.takes_exits:
-            wasted[i] = program.amounts[mask & (program.segment > i + 1)].sum(axis=0)
+        late = program.segment > i + 1 if program.takes_exits else np.zeros(program.num_commands, np.bool_)
+        wasted[i] = program.amounts[mask & late].sum(axis=0)
+        heads[i] = program.amounts[mask & in_head & ~late].sum(axis=0)
         np.add.at(busy[i], program.unit[mask], program.occupancy_cycles[mask])
-    return ExitCosts(np.array(latency), np.array(ends), busy, amounts, wasted, timeline)
+    return ExitCosts(np.array(latency), np.array(ends), busy, amounts, wasted, heads, timeline)

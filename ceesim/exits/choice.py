@@ -1,0 +1,75 @@
+"""What `--policy`, `--beta` and `--threshold` mean: a file that `ceesim search` wrote, or a name with its numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from ceesim.errors import OptionError, PolicyError
+from ceesim.exits.policy import ExitPolicy
+from ceesim.exits.policy_file import NAMES, policy_from_json, read_policy
+
+_BETA: Final = ("exclude", "ratio")
+_THRESHOLD: Final = ("confidence", "margin", "entropy")
+_COUNT: Final = {"patience": "heads", "fixed": "exit_index"}
+
+
+def choose_policy(
+    choice: str, num_exits: int, *, beta: str | None = None, threshold: float | None = None
+) -> ExitPolicy:
+    """The policy for a network of `num_exits` exits.
+
+    Args:
+        choice: path of a policy.json, or the name of a policy.
+        beta: comma-separated β per exit for `exclude` and `ratio`; one value serves all exits, ``-`` drops an exit.
+        threshold: of all exits for `confidence`, `margin` and `entropy`; heads for `patience`, the exit for `fixed`.
+
+    Raises:
+        PolicyError: if the file or the name is unknown, or the numbers are out of range.
+        OptionError: if a number is missing, or belongs to another policy.
+    """
+    if choice not in NAMES or Path(choice).is_file():
+        if not Path(choice).is_file() and not choice.endswith(".json"):
+            raise PolicyError(
+                "no such policy",
+                where="--policy",
+                got=choice,
+                expected=f"a policy.json, or one of {', '.join(NAMES)}",
+                fix="ceesim search --out policy.json writes one",
+            )
+        if beta is not None or threshold is not None:
+            raise OptionError("a policy file has its own thresholds", fix="drop --beta and --threshold")
+        policy = read_policy(Path(choice)).policy
+    else:
+        policy = policy_from_json(_record(choice, num_exits, beta, threshold))
+    policy.kept(num_exits)
+    return policy
+
+
+def _record(name: str, num_exits: int, beta: str | None, threshold: float | None) -> dict[str, Any]:
+    needs_beta, needs_threshold = name in _BETA, name in _THRESHOLD or name in _COUNT
+    if (beta is not None) != needs_beta or (threshold is not None) != needs_threshold:
+        needed = "--beta" if needs_beta else "--threshold" if needs_threshold else "neither --beta nor --threshold"
+        raise OptionError(f"policy {name} takes {needed}", where="--policy", got=_given(beta, threshold))
+    if beta is not None:
+        return {"name": name, "beta": _vector(beta, num_exits)}
+    if name in _THRESHOLD:
+        return {"name": name, "threshold": [threshold] * num_exits}
+    if name in _COUNT and threshold is not None:
+        if threshold != int(threshold):
+            raise OptionError(f"--threshold of policy {name} is a whole number", got=threshold)
+        return {"name": name, _COUNT[name]: int(threshold)}
+    return {"name": name}
+
+
+def _vector(text: str, num_exits: int) -> list[float | None]:
+    try:
+        values = [None if part.strip() == "-" else float(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError("not a list of numbers", where="--beta", got=text, fix="write it like 0.9,0.9,0.8") from None
+    return values * num_exits if len(values) == 1 else values
+
+
+def _given(beta: str | None, threshold: float | None) -> str:
+    given = [name for name, value in (("--beta", beta), ("--threshold", threshold)) if value is not None]
+    return " and ".join(given) or "neither"
