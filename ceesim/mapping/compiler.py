@@ -18,6 +18,7 @@ from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, R
 from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
 from ceesim.mapping.loops import (
     AMOUNTS,
+    LAST_STORE,
     LAST_VECTOR,
     LATENCY,
     LAYER,
@@ -141,18 +142,16 @@ class _Emitter:
             index = segment.exit_index
             gate = decisions[-1] if decisions and waits_for_decisions else NONE
             for part in (part for part in planned if part.layer.segment == index):
-                sources = list(zip(part.layer.sources, part.from_dram, strict=True))
-                far = [drains[source] for source, is_far in sources if is_far and source != INPUT]
-                near = [drains[source] for source, is_far in sources if not is_far]
-                if far:  # the store held back may be the one that made an operand
+                sources = zip(part.layer.sources, part.from_dram, strict=True)
+                if any(part.from_dram):  # its loads wait for all stores so far: none may be held back behind them
                     flush_store(self._machine, stream, cursor)
                 place = Place(
                     layer=len(layers),
                     segment=index,
                     gate=gate,
                     gates_loads=gates_loads,
-                    ready=max(near, default=NONE),
-                    stored=_store_after(stream, max(far)) if far else NONE,
+                    ready=max((drains[source] for source, is_far in sources if not is_far), default=NONE),
+                    stored=int(cursor[LAST_STORE]),
                     released=int(cursor[LAST_VECTOR]),
                 )
                 emit(part.nest, part.choice.tiling, self._machine, place, stream, cursor)
@@ -217,8 +216,3 @@ class _Emitter:
         stream[row, AMOUNTS + Amount.DECISIONS] = 1
         cursor[ROW] = row + 1
         return row
-
-
-def _store_after(stream: Int64s, drain: int) -> int:
-    """The store of what `drain` made: the next one in program order."""
-    return drain + 1 + int(np.argmax(stream[drain + 1 :, UNIT] == Unit.STORE))

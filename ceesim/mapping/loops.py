@@ -34,6 +34,10 @@ PSUM_READ = int(Amount.PSUM_BUFFER_READ_BYTES)
 PSUM_WRITE = int(Amount.PSUM_BUFFER_WRITE_BYTES)
 DMA_BEATS = int(Amount.DMA_BEATS)
 DMA_REQUESTS = int(Amount.DMA_REQUESTS)
+DRAINED_PSUMS = int(Amount.DRAINED_PSUMS)
+DRAM_READ_BURSTS = int(Amount.DRAM_READ_BURST_BYTES)
+DRAM_WRITE_BURSTS = int(Amount.DRAM_WRITE_BURST_BYTES)
+DRAM_ACTIVATES = int(Amount.DRAM_ACTIVATES)
 NONE: Final = NO_COMMAND
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
@@ -59,6 +63,9 @@ class Machine(NamedTuple):
     """Cycles per byte of one DMA queue, as a reduced fraction; 0 for unlimited bandwidth."""
     cycles_denominator: int
     shared_queue: int
+    burst_bytes: int
+    """Of one DRAM burst, all devices side by side; counts energy, not time."""
+    row_bytes: int
 
 
 class Nest(NamedTuple):
@@ -130,7 +137,7 @@ class Place(NamedTuple):
     ready: int
     """Last drain among those that made the operands on chip: drains finish in order."""
     stored: int
-    """Last store among those that made the operands in DRAM."""
+    """Last store before this layer: only then are operands in DRAM complete, and staged tiles out of the way."""
     released: int
     """Last drain before this layer: only then is its share of the activation buffer free."""
 
@@ -265,6 +272,9 @@ def put_transfer(
     account(stream, row, amount, num_bytes)
     account(stream, row, DMA_BEATS, beats)
     account(stream, row, DMA_REQUESTS, requests)
+    bursts = runs * ceil_div(ceil_div(num_bytes, runs), machine.burst_bytes)
+    account(stream, row, DRAM_READ_BURSTS if is_load else DRAM_WRITE_BURSTS, bursts * machine.burst_bytes)
+    account(stream, row, DRAM_ACTIVATES, ceil_div(num_bytes, machine.row_bytes))
     return row
 
 
@@ -376,8 +386,10 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                 stream[mac_row, WAITS + 3] = cursor[DRAINED]
             if first:
                 stream[mac_row, WAITS + 4] = place.ready
-            cursor[IFMAP_USER + cursor[IFMAP_HALF]] = mac_row
-            cursor[user_of + cursor[half_of]] = mac_row
+            if nest.ifmap_from_dram:
+                cursor[IFMAP_USER + cursor[IFMAP_HALF]] = mac_row
+            if nest.weight_from_dram:
+                cursor[user_of + cursor[half_of]] = mac_row
             first = False
         now = groups * m * n
         vector_ops = share(nest.vector_ops, outputs, now, total_outputs)
@@ -392,20 +404,27 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         if nest.has_macs:
             stream[drain, WAITS + 1] = mac_row
             account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
+            account(stream, drain, DRAINED_PSUMS, now)
         else:
             stream[drain, WAITS + 1] = ifmap_row
             reads = share(nest.vector_reads, outputs, now, total_outputs)
             account(stream, drain, ACTIVATION_READ, bytes_of(reads, machine.activation_bits))
-            cursor[IFMAP_USER + cursor[IFMAP_HALF]] = drain
+            if nest.ifmap_from_dram:
+                cursor[IFMAP_USER + cursor[IFMAP_HALF]] = drain
             if first:
                 stream[drain, WAITS + 4] = place.ready
         first = False
+        if outputs == 0:  # the share of the activation buffer that this layer writes to may still be read
+            stream[drain, WAITS + 2] = cursor[LAST_STORE]
+            if place.released != NONE and stream[place.released, UNIT] != nest.drain_unit:
+                stream[drain, WAITS + 3] = place.released
+        elif nest.ofmap_to_dram:
+            stream[drain, WAITS + 2] = cursor[STAGED]
         account(stream, drain, ACTIVATION_WRITE, ofmap_bytes)
         cursor[DRAINED] = cursor[DRAINED + 1]
         cursor[DRAINED + 1] = drain
         cursor[LAST_VECTOR] = drain
         if nest.ofmap_to_dram and ofmap_bytes > 0:
-            stream[drain, WAITS + 2] = cursor[STAGED]
             cursor[PENDING] = drain
             cursor[PENDING_BYTES] = ofmap_bytes
             cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)

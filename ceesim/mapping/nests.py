@@ -125,8 +125,8 @@ def _outputs(op: Op) -> tuple[int, int, int]:
 
 
 def _inputs(op: Op) -> Pair:
-    """Rows and width of the ifmap."""
-    shape = op.input_shapes[0]
+    """Rows and width of the ifmap; of operands that broadcast, those of the result."""
+    shape = op.output_shape if op.kind is OpKind.ELEMENTWISE else op.input_shapes[0]
     if op.kind is OpKind.MATMUL:
         return shape[-2], 1
     if op.kind is not OpKind.LINEAR and len(shape) == 3 and len(op.output_shape) == 3:

@@ -21,6 +21,7 @@ from ceesim.mapping.loops import Machine, Nest
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.residency import Pins
 from ceesim.mapping.search import Capacity, Choice, choose
+from ceesim.program.command import Amount
 from ceesim.units import ceil_div, format_bytes
 
 
@@ -79,7 +80,7 @@ def _attempt(
                 continue
             room = free if to_dram or is_logits else free - ofmap_bytes
             nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram))
-            choice = _choose(nest, machine, _capacity(nest, layer, hardware, pins, room), queue) if room >= 0 else None
+            choice = _choose(nest, machine, _capacity(nest, hardware, pins, room), queue) if room >= 0 else None
             if choice is not None:
                 break
         if choice is None:
@@ -101,9 +102,10 @@ def _side_names(layers: Sequence[FusedLayer]) -> set[str]:
     return {name for layer in layers for name, _ in layer.side_outputs}
 
 
-def _capacity(nest: Nest, layer: FusedLayer, hardware: Hardware, pins: Pins, room: int) -> Capacity:
+def _capacity(nest: Nest, hardware: Hardware, pins: Pins, room: int) -> Capacity:
     """Bytes the layer's tiles may fill; what a nest does not touch is left out, so that equal nests compare equal."""
-    tile_bytes = pins.head_tile_bytes if layer.is_head else pins.weight_tile_bytes
+    is_head = nest.weight_dram_amount == Amount.HEAD_WEIGHT_DRAM_BYTES
+    tile_bytes = pins.head_tile_bytes if is_head else pins.weight_tile_bytes
     return Capacity(
         weight_bytes=tile_bytes if nest.weight_from_dram else 0,
         psum_bytes=hardware.buffers.psum_bytes if nest.has_macs else 0,
@@ -125,7 +127,7 @@ def _does_not_fit(layer: FusedLayer, hardware: Hardware, pins: Pins, free: int) 
         where=hardware.name,
         got=f"{format_bytes(tile_bytes)} for {which} tiles, {format_bytes(buffers.psum_bytes)} for psums, "
         f"{format_bytes(max(free, 0))} of {format_bytes(buffers.activation_bytes)} for bands of maps",
-        expected=f"room for two tiles of at least {array.rows} × {array.cols} weights, their psums, and two bands of "
-        "the ifmap and ofmap",
+        expected=f"room for two tiles of at least {array.rows} × {array.cols} weights and their biases, their psums, "
+        "and two bands of the ifmap and ofmap",
         fix=f"enlarge buffers.{which}, buffers.psum or buffers.activation, or shrink the array",
     )

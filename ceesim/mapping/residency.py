@@ -49,7 +49,9 @@ def pin(
     if hardware.residency is Residency.NONE:
         return Pins(frozenset(), 0, buffers.weight_bytes, buffers.head_bytes)
     sizes = [(layer, weight_bytes(layer.main, hardware)) for layer in layers if layer.main.num_weights]
-    least = 2 * ceil_div(hardware.array.rows * hardware.array.cols * hardware.precision.weight_bits, 8)
+    array, precision = hardware.array, hardware.precision
+    widest = max(precision.weight_bits, precision.activation_bits)  # an activation may stand in for a weight
+    least = 2 * ceil_div(array.cols * (array.rows * widest + precision.psum_bits), 8)
     heads = [(layer.main.name, size) for layer, size in sizes if layer.is_head]
     backbone = [(layer.main.name, size) for layer, size in sizes if not layer.is_head]
     pinned_heads = _prefix(heads, buffers.head_bytes, least)

@@ -243,7 +243,8 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
     """Whether a tile and its double fit each buffer; an operand that is one single tile needs no double."""
     if nest.weight_from_dram:
         bits = machine.activation_bits if nest.weight_dram_amount == IFMAP_DRAM else machine.weight_bits
-        if 2 * bytes_of(tiling.groups * tiling.k * tiling.n, bits) > capacity.weight_bytes:
+        biases = tiling.groups * tiling.n * nest.bias_bits
+        if 2 * ceil_div(tiling.groups * tiling.k * tiling.n * bits + biases, 8) > capacity.weight_bytes:
             return False
     if nest.has_macs:
         outputs = tiling.groups * tiling.rows * tiling.width * tiling.n
@@ -255,6 +256,10 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
         in_rows = (tiling.rows - 1) * nest.stride_rows + nest.kernel_rows
         in_width = (tiling.width - 1) * nest.stride_width + nest.kernel_width
         channels = tile_channels(nest, tiling.groups, 0, tiling.k)
+        for k_tile in range(1, k_tiles):  # a tile that begins in the middle of a channel may touch one more
+            k_first = k_tile * tiling.k
+            k = min(tiling.k, nest.k - k_first)
+            channels = max(channels, tile_channels(nest, tiling.groups, k_first, k))
         size = bytes_of(min(in_rows, nest.in_rows) * min(in_width, nest.in_width) * channels, machine.activation_bits)
         needed += size if g_tiles * m_tiles * k_tiles == 1 else 2 * size
     if nest.ofmap_to_dram:
