@@ -100,6 +100,10 @@ class OutputError(CeesimError):
     """A result that cannot be written or read back."""
 
 
+class WorkerError(CeesimError):
+    """Processes or a cluster that were given work and did not do it."""
+
+
 class MissingExtraError(CeesimError):
     """An optional dependency is not installed."""
 

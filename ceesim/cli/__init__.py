@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "capture": "Run a checkpoint over a data split and write the trace (extra torch).",
     "gemm": "Price bare matrix products, for checking fold timing against RTL or SCALE-Sim.",
     "run": "The main job: replay a trace on a hardware.",
+    "sweep": "A design space, point by point, into a table; resumable.",
     "flops": "MACs and FLOPs of a network, per op, segment and exit.",
     "search": "Find exit thresholds, and which exits to keep, on a trace.",
     "inspect": "What is in a hardware, trace or result file.",

@@ -77,7 +77,7 @@ def run(
     if policy is not None:
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
-    _warn_of_precision(accelerator, inputs)
+    warn_of_precision(accelerator, inputs)
     return replay(accelerator, inputs, rated, Engine(engine))
 
 
@@ -155,7 +155,8 @@ def _rows(trace: ExitTrace, priced: Priced) -> Int64s:
     return rows
 
 
-def _warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
+def warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
+    """Warn if `trace` was captured at another precision than `hardware` computes in."""
     computed = f"int{hardware.precision.weight_bits}"
     captured = str(trace.capture.get("precision", "float32"))
     if captured != computed:

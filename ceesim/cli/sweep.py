@@ -1,0 +1,116 @@
+"""``ceesim sweep``: a design space, evaluated point by point into a table that survives being stopped."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ceesim.errors import OptionError
+
+FAILED_POINTS: Final = 3
+"""Exit code: finished, but some points failed."""
+
+
+@click.command()
+@click.option("--hw", required=True, metavar="H", help="Hardware YAML; a bare name may be a shipped one.")
+@click.option("--trace", required=True, metavar="T", help="Trace npz; a bare name may be a shipped one.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="Values of a hardware key, or of policy.beta or policy.threshold: 8,16,32, or first:last:step, or "
+    "first:last:*factor; keys with commas between them are equal; repeatable. Default: none.",
+)
+@click.option("--space", metavar="FILE", help="Design space in YAML; --set replaces its keys. Default: none.")
+@click.option("--policy", metavar="FILE", help="policy.json to decide by. Default: the trace's own policy.")
+@click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Table to write: .csv or .parquet.")
+@click.option("--resume", is_flag=True, help="Continue the table of the same sweep, if there is one. Default: off.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes on this machine. Default: one per core.")
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a dask cluster to use instead, like tcp://host:8786.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON. Default: off.")
+def command(
+    hw: str,
+    trace: str,
+    settings: tuple[str, ...],
+    space: str | None,
+    policy: str | None,
+    rates: str | None,
+    out: Path,
+    resume: bool,
+    workers: int | None,
+    dask: str | None,
+    as_json: bool,
+) -> int:
+    """Replay a trace on every point of a design space, and say which designs no other beats.
+
+    A point that cannot be built or mapped is a row with its reason, and the exit code is then 3. A sweep that was
+    stopped goes on with --resume.
+
+    Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
+    """
+    from ceesim.cli.sweep_page import SweepBar, duration, print_findings
+    from ceesim.exits.policy_file import read_policy
+    from ceesim.exits.trace import load_trace
+    from ceesim.explore import sweep
+    from ceesim.explore import workers as crews
+    from ceesim.explore.experiment import Experiment, columns
+    from ceesim.explore.notation import Written, design_space, read_settings, read_space
+    from ceesim.explore.table import check_format, finish, open_table
+    from ceesim.hardware.load import load_hardware
+    from ceesim.provenance import record
+    from ceesim.shipped import Shelf, find
+    from ceesim.sim.run import warn_of_precision
+
+    if workers is not None and dask is not None:
+        raise OptionError("--workers are processes here, --dask a cluster", fix="drop one of the two")
+    check_format(out)
+    files = [find(hw, Shelf.HARDWARE)] + [find(name, Shelf.TRACES) for name in (trace, rates) if name is not None]
+    hardware = load_hardware(hw)
+    inputs, *rated = (load_trace(file) for file in files[1:])
+    if policy is not None:
+        chosen = read_policy(Path(policy)).policy
+        inputs, *rated = (one.under(chosen) for one in (inputs, *rated))
+    with warnings.catch_warnings(record=True) as caught:
+        warn_of_precision(hardware, inputs)
+    for warning in caught:
+        click.echo(f"note: {warning.message}", err=True)
+    written = Written({}) if space is None else read_space(Path(space))
+    written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
+    designs = design_space(written, hardware, inputs.policy)
+    experiment = Experiment(hardware, inputs, rated[0] if rated else None)
+    num_points = designs.num_points()
+    seconds = sweep.seconds_per_point(experiment, designs, num_points)
+    num_chunks = -(-num_points // sweep.CHUNK)
+    local = min(workers or crews.num_cores(), num_chunks)
+    names = columns(experiment, designs)
+    manifest = record({"command": "sweep"}, files).to_dict()
+    with (
+        open_table(out, names, sweep.identity(experiment, designs), {"provenance": manifest}, resume=resume) as table,
+        crews.dask_workers(experiment, dask) if dask else crews.local_workers(experiment, local) as crew,
+    ):
+        done = f", {table.num_rows:,} of them done" if table.num_rows else ""
+        estimate = duration(seconds * (num_points - table.num_rows) / crew.num_workers)
+        plural = "s" if crew.num_workers > 1 else ""
+        click.echo(f"{num_points:,} points{done}; about {estimate} on {crew.num_workers} worker{plural}", err=True)
+        started, before = time.monotonic(), table.num_rows
+        try:
+            with SweepBar(num_points, table) as bar:
+                sweep.continue_sweep(designs, table, crew, bar.advance)
+        except KeyboardInterrupt:
+            click.echo(f"{table.num_rows:,} of {num_points:,} rows are in {out}; --resume goes on from there", err=True)
+            raise
+        elapsed = max(time.monotonic() - started, 1e-9)
+        click.echo(
+            f"{table.num_rows:,} rows in {out}, {table.num_failed:,} of them failed; {duration(elapsed)}, "
+            f"{(table.num_rows - before) / elapsed:.0f} points/s",
+            err=True,
+        )
+    finish(table, sweep.types(experiment, designs))
+    print_findings(out, as_json)
+    return FAILED_POINTS if table.num_failed else 0

@@ -1,0 +1,108 @@
+"""What ``ceesim sweep`` shows: a bar with rate and failures while it runs, and in the end what was found."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from ceesim.explore.pareto import Findings
+    from ceesim.explore.table import Table
+
+_MOST_SHOWN: Final = 10
+
+
+class SweepBar:
+    """Progress on a terminal: points, points per second, failures so far, time left. Elsewhere nothing."""
+
+    def __init__(self, num_points: int, table: Table) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.0f} points/s, {task.fields[failed]} failed"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        done = table.num_rows
+        self._task = self._progress.add_task("", total=num_points, completed=done, rate=0.0, failed=table.num_failed)
+        self._start, self._before = time.monotonic(), done
+
+    def __enter__(self) -> SweepBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, table: Table) -> None:
+        """Rows were written."""
+        rate = (table.num_rows - self._before) / max(time.monotonic() - self._start, 1e-9)
+        self._progress.update(self._task, completed=table.num_rows, rate=rate, failed=table.num_failed)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 35 s, 12 min, 3 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "a second"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.0f} h"
+
+
+def print_findings(out: Path, as_json: bool) -> None:
+    """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves."""
+    from ceesim.explore.experiment import FAILED
+    from ceesim.explore.frame import read_sweep
+    from ceesim.explore.pareto import OBJECTIVES, findings, knob_columns
+
+    table = read_sweep(out)
+    knobs = knob_columns(table)
+    found = findings(table)
+    failed = table[table["status"] == FAILED]
+    if as_json:
+        front = found.front[["point", *knobs, *found.objectives]]
+        record: dict[str, Any] = {
+            "num_points": len(table),
+            "num_failed": len(failed),
+            "objectives": list(found.objectives),
+            "front": json.loads(front.to_json(orient="records", double_precision=15)),
+            "knee": None if found.knee is None else int(table["point"][found.knee]),
+            "influence": {
+                name: {one.knob: {"first_order": one.first_order, "total": one.total} for one in ranked}
+                for name, ranked in found.influences.items()
+            },
+        }
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        return
+    if len(failed):
+        click.echo(f"{len(failed):,} points failed:")
+        for reason, rows in list(failed.groupby("reason", sort=False))[:_MOST_SHOWN]:
+            click.echo(f"  {len(rows):,}, first {rows['point'].iloc[0]}: {reason}")
+    for line in _page(found, knobs, OBJECTIVES):
+        click.echo(line)
+
+
+def _page(found: Findings, knobs: list[str], wanted: tuple[str, ...]) -> list[str]:
+    if not found.objectives:
+        return ["Nothing to compare: " + ", ".join(wanted) + " are all the same, or not there."]
+    shown = found.front if len(found.front) <= _MOST_SHOWN else found.front.iloc[:_MOST_SHOWN]
+    lines = [f"Designs that no other beats in {', '.join(found.objectives)}: {len(found.front)} (* the knee)"]
+    table = shown[["point", *knobs, *found.objectives]].copy()
+    if found.knee not in table.index:
+        table = found.front.loc[[*table.index, found.knee], table.columns]
+    for name in found.objectives:
+        table[name] = table[name].map(lambda value: f"{value:.4g}")
+    table.insert(0, "", ["*" if label == found.knee else "" for label in table.index])
+    lines += table.to_string(index=False).splitlines()
+    for name, ranked in found.influences.items():
+        lines.append(f"What moves {name} (share of its variance: alone, in all):")
+        lines += [f"  {one.knob:<32} {one.first_order:>6.1%} {one.total:>6.1%}" for one in ranked]
+    return lines

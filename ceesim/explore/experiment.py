@@ -1,0 +1,118 @@
+"""One point of a sweep: the hardware and the policy it names, one trace replayed on them, one row of plain values.
+
+The columns are the paths of summary.json. Work is shared where points are neighbours: a layer is not mapped again for a
+machine it was mapped for (`ceesim.mapping.plan`), a network is not compiled again for the same hardware, and inputs are
+not replayed again under the same policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from ceesim.errors import CeesimError
+from ceesim.exits.trace import ExitTrace
+from ceesim.explore.knobs import Value, policy_with
+from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
+from ceesim.hardware.load import override
+from ceesim.hardware.model import Hardware
+from ceesim.results.summary import summary
+from ceesim.sim.run import price_network, replay
+
+Row: TypeAlias = tuple[str, ...]
+"""The cells of a point as they stand in a CSV file, in the order of `columns`."""
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+
+_OPERANDS: Final = ("ifmap", "weight", "ofmap", "head_weight")
+_COMPONENTS: Final = (
+    "array", "weight_buffer", "activation_buffer", "psum_buffer", "vector", "exit", "dma", "dram", "clock", "leakage",
+    "wasted",
+)  # fmt: skip
+_MEASURES: Final = (
+    "latency_cycles.mean", "latency_cycles.p50", "latency_cycles.p95", "latency_cycles.p99", "latency_cycles.max",
+    "latency_s.mean", "energy_pj.mean", "dram_bytes.mean", "macs.mean", "flops.mean", "executed_macs.mean",
+    "wasted_macs.mean", "wasted_dram_bytes.mean", "power_w", "edp_js", "throughput_per_s", "deadline_misses",
+    *(f"dram_bytes.by_operand.{name}" for name in _OPERANDS),
+    *(f"energy_pj.by_component.{name}" for name in _COMPONENTS),
+)  # fmt: skip
+METRICS: Final = (
+    "area_mm2", "accuracy.dynamic", "accuracy.static",
+    *(f"dynamic.{name}" for name in _MEASURES),
+    *(f"static.{name}" for name in _MEASURES if not name.startswith("wasted")),
+    *(f"reduction.{name}" for name in ("macs", "flops", "latency", "energy", "dram_bytes")),
+)  # fmt: skip
+"""Paths into summary.json that every row has; where summary.json says null, the cell is empty."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Experiment:
+    """What stays the same at every point.
+
+    Args:
+        hardware: before a point changes it.
+        trace: under the policy before a point changes that.
+        rates: whose exit rates `residency: auto` goes by.
+    """
+
+    hardware: Hardware
+    trace: ExitTrace
+    rates: ExitTrace | None = None
+
+    def metrics(self, point: Point) -> tuple[Value, ...]:
+        """The values of `METRICS` and of the exit rates at `point`.
+
+        Raises:
+            HardwareError, PolicyError, MappingError: if there is no such design, or the network does not fit it.
+        """
+        hardware = override(self.hardware, hardware_settings(point))
+        trace, rates = self.trace, self.rates
+        if thresholds := tuple(policy_settings(point).items()):
+            trace, rates = _under(trace, thresholds), None if rates is None else _under(rates, thresholds)
+        result = replay(hardware, trace, rates, pricer=_price)
+        numbers = summary(result, intervals=False)
+        return (*(_find(numbers, path) for path in METRICS), *numbers["exit_rate"])
+
+    def row(self, index: int, point: Point) -> Row:
+        """The row of point number `index`; a design that cannot be is a row as well, with the reason."""
+        metrics: Sequence[Value]
+        try:
+            metrics, status, reason = self.metrics(point), OK, ""
+        except CeesimError as problem:
+            metrics = [None] * (len(METRICS) + self.trace.workload.num_exits + 1)
+            status, reason = FAILED, " ".join(str(problem).split())
+        return (str(index), status, *map(_cell, point.values()), *map(_cell, metrics), reason)
+
+
+def columns(experiment: Experiment, space: Space) -> tuple[str, ...]:
+    """The names of a row's cells."""
+    rates = (f"exit_rate.{i + 1}" for i in range(experiment.trace.workload.num_exits + 1))
+    return ("point", "status", *(knob.column for knob in space.knobs), *METRICS, *rates, "reason")
+
+
+@lru_cache(maxsize=16)
+def _under(trace: ExitTrace, thresholds: tuple[tuple[str, Value], ...]) -> ExitTrace:
+    return trace.under(policy_with(trace.policy, dict(thresholds)))
+
+
+_price = lru_cache(maxsize=16)(price_network)
+
+
+def _find(numbers: Any, path: str) -> Value:
+    for key in path.split("."):
+        if numbers is None:
+            return None
+        numbers = numbers[key]
+    return numbers  # type: ignore[no-any-return]
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value)
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,100 @@
+"""A design space: knobs with the values they take, alone or linked, and constraints that cut the product of all.
+
+Points are listed with the knobs that undo most turning slowest, whatever order they were written in: neighbours then
+share everything but the cheapest step (lookahead shares the mapping, thresholds share the prices too), and a table of
+results has one order that depends on the space alone. Points are never held all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any, TypeAlias
+
+from ceesim.errors import CeesimError
+from ceesim.explore.constraints import AREA, Constraint
+from ceesim.explore.knobs import POLICY, Knob, Value
+from ceesim.hardware.load import override
+from ceesim.hardware.model import Hardware
+
+Point: TypeAlias = dict[str, Value]
+"""What is set at a point: key → value in base units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Knobs that turn together, and the steps they take: one value per knob."""
+
+    knobs: tuple[Knob, ...]
+    steps: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A product of axes, cut by constraints, around one hardware."""
+
+    axes: tuple[Axis, ...]
+    constraints: tuple[Constraint, ...]
+    hardware: Hardware
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """All knobs, in the order of a point's keys."""
+        return tuple(knob for axis in self.axes for knob in axis.knobs)
+
+    def points(self) -> Iterator[Point]:
+        """Every point that meets the constraints, always in the same order.
+
+        Raises:
+            OptionError: if a constraint cannot be worked out.
+        """
+        names = [knob.key for knob in self.knobs]
+        for steps in product(*(axis.steps for axis in self.axes)):
+            point: Point = dict(zip(names, (value for step in steps for value in step), strict=True))
+            if not self.constraints or self._allows(point):
+                yield point
+
+    def num_points(self) -> int:
+        """How many there are."""
+        if not self.constraints:
+            return prod(len(axis.steps) for axis in self.axes)
+        return sum(1 for _ in self.points())
+
+    def _allows(self, point: Point) -> bool:
+        design = flat(self.hardware.to_yaml_dict())
+        for key, value in point.items():
+            design = {known: held for known, held in design.items() if not known.startswith(f"{key}.")}
+            design |= flat(value, key) if isinstance(value, dict) else {key: value}
+        cheap = [condition for condition in self.constraints if AREA not in condition.names]
+        if not all(condition.holds(design) for condition in cheap):
+            return False
+        if len(cheap) == len(self.constraints):
+            return True
+        from ceesim.hardware.energy.table import energy_table
+
+        try:
+            design[AREA] = energy_table(override(self.hardware, hardware_settings(point))).area_mm2
+        except CeesimError:
+            return True  # cannot be built: the sweep says so
+        return all(condition.holds(design) for condition in self.constraints)
+
+
+def hardware_settings(point: Point) -> Point:
+    """The hardware keys of a point."""
+    return {key: value for key, value in point.items() if not key.startswith(f"{POLICY}.")}
+
+
+def policy_settings(point: Point) -> Point:
+    """The policy keys of a point."""
+    return {key: value for key, value in point.items() if key.startswith(f"{POLICY}.")}
+
+
+def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested sections by their dotted keys."""
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        name = f"{prefix}.{key}" if prefix else key
+        values |= flat(value, name) if isinstance(value, dict) else {name: value}
+    return values

@@ -1,0 +1,157 @@
+"""The sweep: every point of a space evaluated once, by whoever, written down in order.
+
+    rows on disk ──▶ the points that are missing ──chunks──▶ workers ──rows, in order──▶ appended
+
+So a sweep that was stopped goes on where it was, and the finished file is the same, byte for byte, however many workers
+there were and however often it was stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ceesim import __version__
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.explore.experiment import Experiment, columns
+from ceesim.explore.notation import Written, design_space
+from ceesim.explore.space import Space
+from ceesim.explore.table import Table
+from ceesim.explore.workers import Chunk, Workers, evaluate_chunk, local_workers
+from ceesim.hardware.load import load_hardware
+from ceesim.hardware.model import Hardware
+from ceesim.shipped import Shelf, find
+from ceesim.workload.serialize import to_json
+
+if TYPE_CHECKING:
+    import pandas
+
+CHUNK: Final = 24
+"""Points in a chunk: about a second of work."""
+_SAMPLES: Final = 4
+_SAMPLE: Final = 6
+
+
+def sweep(
+    hardware: Hardware | str | Path,
+    trace: ExitTrace | str | Path,
+    parameters: Mapping[str, object],
+    *,
+    constraints: tuple[str, ...] = (),
+    rates: ExitTrace | str | Path | None = None,
+    workers: int = 1,
+) -> pandas.DataFrame:
+    """A design space as a table, one row per point; `ceesim sweep` writes the same table to a file.
+
+    Args:
+        hardware, trace, rates: as for `ceesim.run`.
+        parameters: ``{"array.rows": [8, 16], "array.cols": "8:64:8"}``; keys, ranges and links as in docs/sweeps.md.
+        constraints: like ``"array.rows * array.cols <= 1024"``.
+        workers: processes. More than one needs the caller's own code under ``if __name__ == "__main__"``.
+
+    Raises:
+        HardwareError, TraceError, PolicyError, OptionError: if an input, a key or a constraint makes no sense. A point
+            that cannot be built or mapped is a row whose status is ``failed``.
+    """
+    import pandas
+
+    accelerator = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
+    inputs, rated = _trace(trace), None if rates is None else _trace(rates)
+    experiment = Experiment(accelerator, inputs, rated)
+    space = design_space(Written(parameters, constraints), accelerator, inputs.policy)
+    with local_workers(experiment, workers) as crew:
+        text = StringIO()
+        writer = csv.writer(text)
+        writer.writerow(columns(experiment, space))
+        for rows in crew.evaluate(_chunks(space, 0)):
+            writer.writerows(rows)
+    text.seek(0)
+    return pandas.read_csv(text, float_precision="round_trip")
+
+
+def continue_sweep(
+    space: Space, table: Table, workers: Workers, progress: Callable[[Table], object] | None = None
+) -> None:
+    """Evaluate the points that `table` lacks and append their rows; `progress` is called after every chunk.
+
+    Raises:
+        WorkerError: if workers die. OutputError: if rows cannot be written. What is written stays.
+    """
+    for rows in workers.evaluate(_chunks(space, table.num_rows)):
+        table.append(rows)
+        if progress is not None:
+            progress(table)
+
+
+def seconds_per_point(experiment: Experiment, space: Space, num_points: int) -> float:
+    """What a point takes on one core, measured on a few neighbours here and there; compiles the kernels on the way."""
+    step = max(1, num_points // _SAMPLES)
+    samples = [tuple(islice(enumerate(space.points()), start, start + _SAMPLE)) for start in range(0, num_points, step)]
+    evaluate_chunk(experiment, samples[0][:1])
+    start = time.perf_counter()
+    for sample in samples[-_SAMPLES:]:
+        evaluate_chunk(experiment, sample)
+    return (time.perf_counter() - start) / sum(map(len, samples[-_SAMPLES:]))
+
+
+def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
+    """What makes it this sweep and no other: everything the rows depend on, JSON-ready."""
+    return {
+        "ceesim": __version__,
+        "hardware": experiment.hardware.to_yaml_dict(),
+        "trace": _digest(experiment.trace),
+        "policy": experiment.trace.policy.to_json(),
+        "rates": None if experiment.rates is None else _digest(experiment.rates),
+        "parameters": [
+            {"keys": [knob.key for knob in axis.knobs], "steps": [list(step) for step in axis.steps]}
+            for axis in space.axes
+        ],
+        "constraints": [constraint.text for constraint in space.constraints],
+    }
+
+
+def types(experiment: Experiment, space: Space) -> dict[str, str]:
+    """Column → name of its arrow type."""
+    named = dict.fromkeys(columns(experiment, space), "float64")
+    for axis in space.axes:
+        for i, knob in enumerate(axis.knobs):
+            named[knob.column] = _type({type(step[i]) for step in axis.steps} - {type(None)})
+    return named | {"point": "int64", "status": "string", "reason": "string"}
+
+
+def _type(held: set[type]) -> str:
+    if held == {bool}:
+        return "bool"
+    if held <= {int}:
+        return "int64"
+    return "float64" if held <= {int, float} else "string"
+
+
+def _chunks(space: Space, start: int) -> Iterator[Chunk]:
+    """The points from number `start` on."""
+    points = islice(enumerate(space.points()), start, None)
+    while chunk := tuple(islice(points, CHUNK)):
+        yield chunk
+
+
+def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
+    return trace if isinstance(trace, ExitTrace) else load_trace(find(trace, Shelf.TRACES))
+
+
+def _digest(trace: ExitTrace) -> str:
+    """SHA-256 of all that prices and decisions depend on, wherever the trace came from."""
+    digest = sha256(json.dumps(to_json(trace.workload), sort_keys=True).encode())
+    for array in (trace.labels, trace.exit_index, trace.predictions, trace.logits, trace.final_logits, trace.density):
+        if array is not None:
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
