@@ -70,6 +70,7 @@ class _Complainer:
             return "not a section", got, "keys and values", fix
         expected = {
             "int_type": "a whole number without a unit",
+            "float_type": "a number without a unit",
             "bool_type": "true or false",
             "string_type": "a word",
             "string_pattern_mismatch": "letters, digits, and . _ + - inside, at most 64 of them",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ceesim.hardware.array import Dataflow, Profile
+from ceesim.hardware.energy import dram, technology
 from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES
 from ceesim.units import ceil_div, format_bytes
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Problem:
     """A contradiction: the key to look at, what is wrong, and what would be right."""
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     what: str
     got: str
     expected: str
@@ -32,7 +33,7 @@ class Problem:
 
 def contradictions(hardware: Hardware) -> tuple[Problem, ...]:
     """Every contradiction in `hardware`, none if it can be built."""
-    return (*_array(hardware), *_precision(hardware), *_tiles(hardware), *_dma(hardware))
+    return (*_array(hardware), *_precision(hardware), *_tiles(hardware), *_dma(hardware), *_prices(hardware))
 
 
 def _array(hardware: Hardware) -> Iterator[Problem]:
@@ -123,3 +124,14 @@ def _dma(hardware: Hardware) -> Iterator[Problem]:
             f"at least {beat} B",
             f"write request: {4 * beat} B",
         )
+
+
+def _prices(hardware: Hardware) -> Iterator[Problem]:
+    """A technology or a DRAM that the energy tables do not know."""
+    made_in = hardware.technology
+    points = tuple(point.voltage_mv for point in made_in.operating_points)
+    for misfit in (
+        *technology.misfits(made_in.node_nm, made_in.device, made_in.voltage_mv, points),
+        *dram.misfits(hardware.dram.type),
+    ):
+        yield Problem(misfit.path, misfit.what, misfit.got, misfit.expected, misfit.fix)

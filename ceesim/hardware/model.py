@@ -20,6 +20,7 @@ from ceesim.hardware.quantities import (
     Bits,
     Count,
     Cycles,
+    Factor,
     Flag,
     Frequency,
     Lanes,
@@ -121,6 +122,7 @@ class Technology(Record):
     operating_points: tuple[OperatingPoint, ...] = Field(
         default=(), description="other clock and voltage pairs the chip can run at"
     )
+    area_overhead: Factor = Field(default=1.3, description="chip area over that of its PEs, lanes and SRAM arrays")
 
 
 class Precision(Record):
@@ -225,7 +227,7 @@ class Hardware(Record):
     def _consistent(self) -> Self:
         problems = contradictions(self)
         if problems:
-            summary = "; ".join(f"{'.'.join(problem.path)}: {problem.what}" for problem in problems)
+            summary = "; ".join(f"{'.'.join(map(str, problem.path))}: {problem.what}" for problem in problems)
             raise PydanticCustomError("contradiction", "{summary}", {"summary": summary, "problems": problems})
         return self
 

@@ -130,5 +130,7 @@ Cycles = Annotated[int, Field(strict=True, ge=0, le=_MOST_CYCLES)]
 """Cycles of the reference clock, 0 allowed."""
 Skew = Annotated[int, Field(strict=True, ge=0, le=1)]
 """0 or 1 cycle per row or column."""
+Factor = Annotated[float, Field(strict=True, ge=1, le=10)]
+"""A ratio of at least 1."""
 Flag = Annotated[bool, Field(strict=True)]
 """true or false, nothing else."""

@@ -7,6 +7,7 @@ from math import gcd
 import numpy as np
 
 from ceesim.hardware.array import Profile
+from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.model import DmaQueues, Hardware
 from ceesim.mapping.folds import fold_timing
 from ceesim.mapping.loops import Machine
@@ -21,6 +22,8 @@ def machine_of(hardware: Hardware) -> Machine:
     """
     array, dma = hardware.array, hardware.dma
     bandwidth = hardware.dram.bandwidth_bytes_per_s
+    dram = SPECS[hardware.dram.type]
+    devices = dram.num_devices(bandwidth)
     numerator, denominator = 0, 1
     if bandwidth is not None:
         split = dma.queues is DmaQueues.SPLIT and not hardware.dram.duplex
@@ -42,6 +45,8 @@ def machine_of(hardware: Hardware) -> Machine:
         cycles_numerator=numerator,
         cycles_denominator=denominator,
         shared_queue=int(dma.queues is DmaQueues.SHARED),
+        burst_bytes=dram.burst_bytes * devices,
+        row_bytes=dram.row_bytes * devices,
     )
 
 

@@ -56,6 +56,13 @@ class Amount(IntEnum):
     DECISIONS = 18
     DMA_BEATS = 19
     DMA_REQUESTS = 20
+    DRAINED_PSUMS = 21
+    """Partial sums that were requantised on their way out."""
+    DRAM_READ_BURST_BYTES = 22
+    """Bytes read in whole DRAM bursts."""
+    DRAM_WRITE_BURST_BYTES = 23
+    DRAM_ACTIVATES = 24
+    """Rows opened, as if each transfer lay in one piece: a lower bound."""
 
 
 NUM_AMOUNTS: Final = len(Amount)

@@ -9,6 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ceesim.hardware.energy.price import Waiting, total_band
+from ceesim.hardware.energy.table import energy_table
 from ceesim.results.exit_value import exit_values
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers
@@ -19,6 +21,7 @@ from ceesim.units import format_bytes, format_seconds
 PAGE_WIDTH: Final = 120
 """Columns of the page where it is not shown on a terminal."""
 
+BAR_LENGTH: Final = 40
 MOST_LAYERS: Final = 12
 """Layers shown on the page, the longest ones; layers.csv has them all."""
 
@@ -31,6 +34,7 @@ def print_page(result: RunResult, console: Console) -> None:
         _exits(result),
         _layers(result),
         _comparison(numbers),
+        _energy(result, numbers),
         *_footnotes(result),
         Text(verdict(result).sentence(result.hardware.name), style="bold"),
     ]
@@ -76,7 +80,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _exits(result: RunResult) -> Table:
     table = _table(
-        "Exits", "leaves at", "inputs", "share", "cycles", "time", "DRAM", "wasted", "head costs", "pays from"
+        "Exits", "leaves at", "inputs", "share", "cycles", "time", "energy", "DRAM", "wasted", "head costs", "pays from"
     )
     values = {value.exit_index: value for value in exit_values(result)}
     end = result.trace.workload.num_exits + 1
@@ -90,6 +94,7 @@ def _exits(result: RunResult) -> Table:
             f"{row['num_inputs'] / result.trace.num_inputs:.1%}",
             f"{row['latency_cycles']:,}",
             format_seconds(row["latency_cycles"] / result.hardware.clock_hz),
+            _joules(row["energy_pj"]),
             format_bytes(row["dram_bytes"]),
             format_bytes(row["wasted_dram_bytes"]),
             "" if value is None else f"{value.head_cycles:,}",
@@ -99,7 +104,7 @@ def _exits(result: RunResult) -> Table:
 
 
 def _layers(result: RunResult) -> Table:
-    rows = layers(result.dynamic, result.hardware)
+    rows = layers(result.dynamic, result.hardware, result.density)
     total = sum(row["cycles"] for row in rows)
     shown = sorted(rows, key=lambda row: -row["cycles"])[:MOST_LAYERS]
     left_out = len(rows) - len(shown)
@@ -139,6 +144,7 @@ def _comparison(numbers: dict[str, Any]) -> Table:
     line("MACs", "macs", "macs", lambda value: f"{value:,.0f}")
     line(f"FLOPs ({numbers['flops_convention']})", "flops", "flops", lambda value: f"{value:,.0f}")
     line("latency, cycles", "latency_cycles", "latency", lambda value: f"{value:,.0f}")
+    line("energy", "energy_pj", "energy", lambda value: _joules(value))
     line("DRAM bytes", "dram_bytes", "dram_bytes", lambda value: f"{value:,.0f}")
     latencies = dynamic["latency_cycles"]
     for name in ("p50", "p95", "p99", "max"):
@@ -151,6 +157,47 @@ def _comparison(numbers: dict[str, Any]) -> Table:
             "",
         )
     return table
+
+
+def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
+    """Energy by component as bars, its band, and what saved time is worth asleep and awake."""
+    dynamic, static = numbers["dynamic"]["energy_pj"], numbers["static"]["energy_pj"]
+    table = _table("Energy by component", "component", "static", "dynamic", "share of dynamic")
+    table.columns[-1].justify = "left"
+    for name, value in dynamic["by_component"].items():
+        share = value / dynamic["mean"]
+        bar = "█" * round(BAR_LENGTH * share)
+        table.add_row(name, _joules(static["by_component"][name]), _joules(value), f"{bar} {share:.1%}")
+    saved = [_saved(*result.energy_at_static_rate(waiting)) for waiting in Waiting]
+    technology = result.hardware.technology
+    notes = [
+        Text(
+            f"{technology.node_nm} nm {technology.device.value} at {technology.voltage_mv / 1000:g} V, clock profile "
+            f"{technology.clock_profile.value}; static total {_band(result)}"
+        ),
+        Text(
+            f"if inputs come at the static rate, the saved time is worth {saved[0]} asleep (race to sleep), "
+            f"{saved[1]} awake (stay on)"
+        ),
+    ]
+    notes += [Text(f"note: {warning}") for warning in energy_table(result.hardware).warnings]
+    return Group(table, *notes)
+
+
+def _band(result: RunResult) -> str:
+    band = total_band(result.energy(result.static), 0)
+    return f"{_joules(band.nominal)} (between {_joules(band.low)} and {_joules(band.high)})"
+
+
+def _saved(dynamic_pj: float, static_pj: float) -> str:
+    return f"{1 - dynamic_pj / static_pj:.2%} less energy"
+
+
+def _joules(picojoules: float) -> str:
+    for unit, factor in (("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3)):
+        if picojoules >= factor:
+            return f"{picojoules / factor:.4g} {unit}"
+    return f"{picojoules:.3g} pJ"
 
 
 def _footnotes(result: RunResult) -> list[Text]:

@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ceesim.hardware.energy.actions import Component
+from ceesim.hardware.energy.table import energy_table
 from ceesim.program.command import Amount, Int64s
 from ceesim.sim.costs import ExitCosts
 from ceesim.sim.result import Priced, RunResult
@@ -20,6 +22,7 @@ SCHEMA: Final = "ceesim.summary/1"
 PERCENTILES: Final = (50, 95, 99)
 NUM_RESAMPLES: Final = 2000
 SEED: Final = 0
+JOULES_PER_PJ: Final = 1e-12
 
 OPERANDS: Final = {
     "ifmap": Amount.IFMAP_DRAM_BYTES,
@@ -51,7 +54,7 @@ def summary(result: RunResult, *, intervals: bool = True) -> dict[str, Any]:
         "batch": 1,
         "clock_hz": hardware.clock_hz,
         "flops_convention": Convention.STD.value,
-        "area_mm2": None,
+        "area_mm2": energy_table(hardware).area_mm2,
         "accuracy": {"static": trace.static_accuracy, "dynamic": trace.accuracy},
         "exit_rate": rates.tolist(),
         "dynamic": dynamic,
@@ -67,7 +70,8 @@ def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, An
     def mean(per_exit: npt.NDArray[Any]) -> float:
         return float(np.dot(per_exit, counts) / counts.sum())
 
-    latency = mean(costs.latency_cycles)
+    latency, energy = mean(costs.latency_cycles), result.energy(priced)
+    joules = mean(energy.total) * JOULES_PER_PJ
     return {
         "macs": {"mean": mean(priced.path_macs)},
         "flops": {"mean": mean(priced.path_flops)},
@@ -77,7 +81,10 @@ def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, An
             "max": int(costs.latency_cycles[counts > 0].max()),
         },
         "latency_s": {"mean": latency / clock_hz},
-        "energy_pj": None,
+        "energy_pj": {
+            "mean": mean(energy.total),
+            "by_component": {component.key: mean(energy.by_component[:, component]) for component in Component},
+        },
         "dram_bytes": {
             "mean": mean(costs.dram_bytes),
             "by_operand": {name: mean(costs.amounts[:, amount]) for name, amount in OPERANDS.items()},
@@ -85,8 +92,8 @@ def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, An
         "executed_macs": {"mean": mean(costs.executed_macs)},
         "wasted_macs": {"mean": mean(costs.wasted_macs)},
         "wasted_dram_bytes": {"mean": mean(costs.wasted_dram_bytes)},
-        "power_w": None,
-        "edp_js": None,
+        "power_w": joules * clock_hz / mean(costs.occupancy_cycles),
+        "edp_js": joules * latency / clock_hz,
         "throughput_per_s": clock_hz / mean(costs.occupancy_cycles),
         "deadline_misses": None,
     }
@@ -124,6 +131,7 @@ def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
         "macs": (result.dynamic.path_macs, result.static.path_macs),
         "flops": (result.dynamic.path_flops, result.static.path_flops),
         "latency": (result.dynamic.costs.latency_cycles, result.static.costs.latency_cycles),
+        "energy": (result.energy(result.dynamic).total, result.energy(result.static).total),
         "dram_bytes": (result.dynamic.costs.dram_bytes, result.static.costs.dram_bytes),
     }
     return {name: of(dynamic, static) for name, (dynamic, static) in pairs.items()}

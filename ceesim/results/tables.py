@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Amount, Int64s, Unit
+from ceesim.program.command import Amount, Unit
+from ceesim.sim.energy import layer_energy
 from ceesim.sim.result import Priced, RunResult
 
 LAYER_COLUMNS: Final = (
@@ -23,11 +25,14 @@ EXIT_COLUMNS: Final = (
 INPUT_COLUMNS: Final = ("input", "exit_index", "prediction", "correct", "latency_cycles", "energy_pj", "dram_bytes")
 
 
-def layers(priced: Priced, hardware: Hardware) -> list[dict[str, Any]]:
+def layers(priced: Priced, hardware: Hardware, density: Mapping[str, float]) -> list[dict[str, Any]]:
     """One row per layer and decision, in program order, for an input that runs to the end.
 
     `cycles` is the layer's advance of the critical path (the latest finish so far), so the column sums to the latency;
     `busy_cycles` is the occupancy of its own unit, `stall_cycles` the part of the advance that this unit was not busy.
+
+    Args:
+        density: share of non-zero ifmap values by op name, for zero gating.
     """
     program, timeline = priced.program, priced.costs.timeline
     rows, reached = [], 0
@@ -62,6 +67,10 @@ def layers(priced: Priced, hardware: Hardware) -> list[dict[str, Any]]:
                 "bottleneck": _bottleneck(layer.is_decision, layer.is_head, busy),
             }
         )
+    advances = np.array([row["cycles"] for row in rows])
+    energies = layer_energy(program, priced.costs, hardware, density, advances)
+    for row, energy in zip(rows, energies.tolist(), strict=True):
+        row["energy_pj"] = energy
     return rows
 
 
@@ -81,13 +90,14 @@ def exits(result: RunResult) -> list[dict[str, Any]]:
     """One row per exit of the network as compiled, the last for running to the end."""
     priced = result.dynamic
     costs, macs, flops = priced.costs, priced.path_macs, priced.path_flops
+    energies = result.energy(priced).total
     return [
         {
             "exit_index": exit_index,
             "num_inputs": int(result.exit_counts[row]),
             "latency_cycles": int(costs.latency_cycles[row]),
             "occupancy_cycles": int(costs.occupancy_cycles[row]),
-            "energy_pj": None,
+            "energy_pj": float(energies[row]),
             "dram_bytes": int(costs.dram_bytes[row]),
             "macs": int(macs[row]),
             "flops": int(flops[row]),
@@ -99,7 +109,7 @@ def exits(result: RunResult) -> list[dict[str, Any]]:
     ]
 
 
-def input_columns(result: RunResult) -> dict[str, Int64s | list[Any]]:
+def input_columns(result: RunResult) -> dict[str, npt.NDArray[Any] | list[Any]]:
     """The columns of inputs.csv, one value per input; `correct` is empty where the label is unknown."""
     trace = result.trace
     known = trace.labels >= 0
@@ -110,7 +120,7 @@ def input_columns(result: RunResult) -> dict[str, Int64s | list[Any]]:
         "prediction": trace.predictions,
         "correct": np.where(known, right.astype(np.int64).astype(str), "").tolist(),
         "latency_cycles": result.latency_cycles,
-        "energy_pj": [""] * trace.num_inputs,
+        "energy_pj": result.energy(result.dynamic).total[result.rows],
         "dram_bytes": result.dram_bytes,
     }
 

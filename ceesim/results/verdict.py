@@ -48,7 +48,7 @@ def verdict(result: RunResult) -> Verdict:
     """Why this run's latency reduction is not its MAC reduction."""
     segments = result.dynamic.workload.segments
     segment_of = {op.name: segment.exit_index for segment in segments for op in segment.backbone}
-    rows = [row | {"segment": segment_of[row["op"]]} for row in layers(result.static, result.hardware)]
+    rows = [row | {"segment": segment_of[row["op"]]} for row in layers(result.static, result.hardware, result.density)]
     times, macs = np.zeros(len(segments)), np.zeros(len(segments))
     bottlenecks: dict[int, str] = {}
     for segment, own in by_segment(rows):

@@ -32,7 +32,9 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
     """
     writers: dict[str, Callable[[IO[str]], None]] = {
         "summary.json": lambda stream: _json(stream, summary(result)),
-        "layers.csv": lambda stream: _rows(stream, LAYER_COLUMNS, layers(result.dynamic, result.hardware)),
+        "layers.csv": lambda stream: _rows(
+            stream, LAYER_COLUMNS, layers(result.dynamic, result.hardware, result.density)
+        ),
         "exits.csv": lambda stream: _rows(stream, EXIT_COLUMNS, exits(result)),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
         "manifest.json": lambda stream: _json(stream, {"schema": MANIFEST_SCHEMA, "engine": result.engine, **manifest}),

@@ -28,6 +28,7 @@ class ExitCosts:
         amounts: [exits, NUM_AMOUNTS] sums over the commands that happened, wasted ones included.
         wasted: [exits, NUM_AMOUNTS] the part of them that belongs to segments after the exit.
         heads: [exits, NUM_AMOUNTS] the part of them that heads and decisions on the path account for.
+        layer_macs: [exits, layers] multiply–accumulates that happened, by layer of the program.
         timeline: of the whole network, no exit taken.
     """
 
@@ -37,6 +38,7 @@ class ExitCosts:
     amounts: Int64s
     wasted: Int64s
     heads: Int64s
+    layer_macs: Int64s
     timeline: Timeline
 
     @property
@@ -94,6 +96,7 @@ def _sum_up(
 ) -> ExitCosts:
     amounts = np.zeros((len(happened), NUM_AMOUNTS), np.int64)
     wasted, heads = np.zeros_like(amounts), np.zeros_like(amounts)
+    layer_macs = np.zeros((len(happened), len(program.layers)), np.int64)
     in_head = np.array([layer.is_head for layer in program.layers], np.bool_)[program.layer]
     busy = np.zeros((len(happened), NUM_UNITS), np.int64)
     for i, mask in enumerate(happened):
@@ -101,5 +104,6 @@ def _sum_up(
         late = program.segment > i + 1 if program.takes_exits else np.zeros(program.num_commands, np.bool_)
         wasted[i] = program.amounts[mask & late].sum(axis=0)
         heads[i] = program.amounts[mask & in_head & ~late].sum(axis=0)
+        np.add.at(layer_macs[i], program.layer[mask], program.amounts[mask, Amount.MACS])
         np.add.at(busy[i], program.unit[mask], program.occupancy_cycles[mask])
-    return ExitCosts(np.array(latency), np.array(ends), busy, amounts, wasted, heads, timeline)
+    return ExitCosts(np.array(latency), np.array(ends), busy, amounts, wasted, heads, layer_macs, timeline)

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ceesim.exits.trace import ExitTrace
+from ceesim.hardware.energy.price import Breakdown, Waiting
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.costs import ExitCosts
+from ceesim.sim.energy import exit_energy
 from ceesim.workload.flops import Convention, path_flops
 from ceesim.workload.network import Workload
 
@@ -71,6 +73,34 @@ class RunResult:
     def dram_bytes(self) -> Int64s:
         """[inputs]."""
         return self.dynamic.costs.dram_bytes[self.rows]
+
+    @property
+    def density(self) -> dict[str, float]:
+        """Mean share of non-zero ifmap values by op name; empty if the trace does not say."""
+        measured = self.trace.density
+        if measured is None:
+            return {}
+        means = measured.mean(axis=0, dtype=np.float64)
+        return {op.name: float(mean) for op, mean in zip(self.trace.workload.ops, means, strict=True)}
+
+    def energy(self, priced: Priced) -> Breakdown:
+        """Energy of leaving at each exit of `priced`, from the first command to the last that had started."""
+        return exit_energy(priced.program, priced.costs, self.hardware, self.density)
+
+    def energy_at_static_rate(self, waiting: Waiting) -> tuple[float, float]:
+        """Mean pJ per input (dynamic, static) if inputs come as fast as the static network can take them.
+
+        The time that early exits save is then spent asleep or awake, until the next input.
+        """
+        period = int(self.static.costs.occupancy_cycles[-1])
+        totals = []
+        for priced, counts in ((self.dynamic, self.exit_counts), (self.static, np.ones(1, np.int64))):
+            idle = np.maximum(period - priced.costs.occupancy_cycles, 0)
+            spent = exit_energy(
+                priced.program, priced.costs, self.hardware, self.density, waiting_cycles=idle, waiting=waiting
+            )
+            totals.append(float(np.dot(spent.total, counts) / counts.sum()))
+        return totals[0], totals[1]
 
     def mean(self, per_exit: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
         """Mean over inputs of a quantity that is known per exit."""

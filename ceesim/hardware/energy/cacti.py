@@ -11,6 +11,7 @@ read-write port). CACTI: Balasubramonian et al., ACM TACO 14(2), 2017; Muraliman
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -89,6 +90,17 @@ _CONFIGURATION: Final = """\
 -num_clk 2
 -num_mem_dq 2
 -mem_data_width 8
+-rtt_value 10000
+-ron_value 34
+-tflight_value
+-num_bobs 1
+-capacity 80
+-num_channels_per_bob 1
+-first metric "Cost"
+-second metric "Bandwidth"
+-third metric "Energy"
+-DIMM model "ALL"
+-mirror_in_bob "F"
 """
 
 
@@ -102,6 +114,11 @@ class Answer:
     area_mm2: Decimal
     access_ns: Decimal
     cycle_ns: Decimal
+
+
+def configuration_sha256() -> str:
+    """Identifies what is asked, apart from the array: a changed configuration makes a stored table stale."""
+    return hashlib.sha256(_CONFIGURATION.encode()).hexdigest()
 
 
 def installed() -> Path | None:

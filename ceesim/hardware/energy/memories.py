@@ -1,0 +1,64 @@
+"""How each buffer is built from single-port SRAM arrays: what one access is, and how many arrays there are.
+
+A double buffer is two halves, each a memory of its own (a second port would cost 47% more per read and 2.1 times the
+area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one bank, more are
+several banks side by side. A bank holds at most 2 MiB. Ports narrower than 32 bits read 32 bits and share them. Whoever
+counts accesses counts the bytes of whole words: a word used in part costs as much as a full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from ceesim.hardware.array import Dataflow
+from ceesim.hardware.energy.sram import LEAST_BITS, MOST_BITS, MOST_BYTES
+from ceesim.hardware.model import Hardware
+from ceesim.units import ceil_div
+
+BUFFERS: Final = ("weight", "activation", "psum", "head")
+
+_HALVES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One buffer: `num_banks` equal arrays, of which an access of `word_bits` uses one."""
+
+    name: str
+    total_bytes: int
+    port_bits: int
+    word_bits: int
+    bank_bytes: int
+    num_banks: int
+
+    def whole_words(self, num_bytes: int) -> int:
+        """Bytes of the words that hold `num_bytes` stored side by side."""
+        return ceil_div(8 * num_bytes, self.word_bits) * self.word_bits // 8
+
+
+@lru_cache(maxsize=1024)
+def memories(hardware: Hardware) -> Mapping[str, Memory]:
+    """The buffers of `hardware` by name (`BUFFERS`)."""
+    array, bits, buffers = hardware.array, hardware.precision, hardware.buffers
+    weights, activations = array.cols, array.rows
+    if array.dataflow is Dataflow.IS:
+        weights, activations = activations, weights
+    ports = {
+        "weight": (buffers.weight_bytes, weights * bits.weight_bits),
+        "activation": (buffers.activation_bytes, activations * bits.activation_bits),
+        "psum": (buffers.psum_bytes, array.cols * bits.psum_bits),
+        "head": (buffers.head_bytes, weights * bits.weight_bits),
+    }
+    return {name: _memory(name, total_bytes, port_bits) for name, (total_bytes, port_bits) in ports.items()}
+
+
+def _memory(name: str, total_bytes: int, port_bits: int) -> Memory:
+    word_bits = min(max(LEAST_BITS, 1 << (port_bits - 1).bit_length()), MOST_BITS)
+    abreast = ceil_div(port_bits, word_bits)
+    half_bytes = ceil_div(total_bytes, _HALVES)
+    deep = ceil_div(half_bytes, abreast * MOST_BYTES)
+    bank_bytes = max(ceil_div(half_bytes, abreast * deep), word_bits // 8)
+    return Memory(name, total_bytes, port_bits, word_bits, bank_bytes, _HALVES * abreast * deep)

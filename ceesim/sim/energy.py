@@ -1,0 +1,142 @@
+"""From what commands accounted for to joules: amounts become actions, exits become rows, the price list does the rest.
+
+Energy is linear in what was counted, so each exit is priced once. A vector lane's pass over a drained partial sum is
+one addition (bias), one multiplication and one shift (requantisation); every other element-op is one addition or
+compare.
+Zero gating takes the mean share of non-zero ifmap values of each op from the trace; without it every MAC toggles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.hardware.energy.actions import NUM_ACTIONS, Action
+from ceesim.hardware.energy.hops import hops
+from ceesim.hardware.energy.price import Activity, Breakdown, Waiting, price
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import NUM_AMOUNTS, Amount, Int64s, Program, Unit
+from ceesim.sim.costs import ExitCosts
+
+_SAME: Final[Mapping[Amount, Action]] = {
+    Amount.WEIGHT_BUFFER_READ_BYTES: Action.WEIGHT_READ_BYTES,
+    Amount.WEIGHT_BUFFER_WRITE_BYTES: Action.WEIGHT_WRITE_BYTES,
+    Amount.HEAD_BUFFER_READ_BYTES: Action.HEAD_READ_BYTES,
+    Amount.HEAD_BUFFER_WRITE_BYTES: Action.HEAD_WRITE_BYTES,
+    Amount.ACTIVATION_BUFFER_READ_BYTES: Action.ACTIVATION_READ_BYTES,
+    Amount.ACTIVATION_BUFFER_WRITE_BYTES: Action.ACTIVATION_WRITE_BYTES,
+    Amount.PSUM_BUFFER_READ_BYTES: Action.PSUM_READ_BYTES,
+    Amount.PSUM_BUFFER_WRITE_BYTES: Action.PSUM_WRITE_BYTES,
+    Amount.COMPARES: Action.COMPARES,
+    Amount.EXPONENTIALS: Action.EXPONENTIALS,
+    Amount.DECISIONS: Action.DECISIONS,
+    Amount.DMA_BEATS: Action.DMA_BEATS,
+    Amount.DMA_REQUESTS: Action.DMA_DESCRIPTORS,
+    Amount.DRAM_READ_BURST_BYTES: Action.DRAM_READ_BYTES,
+    Amount.DRAM_WRITE_BURST_BYTES: Action.DRAM_WRITE_BYTES,
+    Amount.DRAM_ACTIVATES: Action.DRAM_ACTIVATES,
+    Amount.VECTOR_OPS: Action.ADDS,
+}
+
+
+def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = None) -> Int64s:
+    """Action counts [rows, NUM_ACTIONS] of amounts [rows, NUM_AMOUNTS], `gated_macs` [rows] of whose MACs are gated."""
+    moves = hops(hardware)
+    factors = np.zeros((NUM_AMOUNTS, NUM_ACTIONS), np.int64)
+    for amount, action in _SAME.items():
+        factors[amount, action] = 1
+    factors[Amount.MACS, Action.MACS] = 1
+    factors[Amount.MACS, Action.OPERAND_HOP_BITS] = moves.operand_bits_per_mac
+    factors[Amount.MACS, Action.PSUM_HOP_BITS] = moves.psum_bits_per_mac
+    factors[Amount.FOLD_PES, Action.WEIGHT_LOAD_BITS] = moves.load_bits_per_fold_pe
+    factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
+    factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
+    factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
+    counts = amounts @ factors
+    if gated_macs is not None:
+        counts[:, Action.MACS] -= gated_macs
+        counts[:, Action.GATED_MACS] += gated_macs
+    return np.asarray(counts, np.int64)
+
+
+def exit_energy(
+    program: Program,
+    costs: ExitCosts,
+    hardware: Hardware,
+    density: Mapping[str, float],
+    *,
+    waiting_cycles: Int64s | None = None,
+    waiting: Waiting = Waiting.RACE_TO_SLEEP,
+) -> Breakdown:
+    """Energy of leaving at each exit, from the first command to the last that had started.
+
+    Args:
+        density: share of non-zero ifmap values by op name; an op that is missing has no zeros.
+        waiting_cycles: [exits] from then to the next input; none by default.
+        waiting: what the accelerator does meanwhile.
+    """
+    gated = _gated(program, costs.layer_macs, density)
+    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)
+    late = np.array([layer.segment for layer in program.layers]) > np.arange(1, len(gated) + 1)[:, None]
+    late &= program.takes_exits
+    activity = Activity(
+        path=actions(costs.amounts - costs.wasted - costs.heads, hardware, (gated * ~in_head * ~late).sum(axis=1)),
+        head=actions(costs.heads, hardware, (gated * in_head * ~late).sum(axis=1)),
+        wasted=actions(costs.wasted, hardware, (gated * late).sum(axis=1)),
+        running_cycles=costs.occupancy_cycles,
+        transferring_cycles=transferring_cycles(costs),
+        waiting_cycles=np.zeros_like(costs.occupancy_cycles) if waiting_cycles is None else waiting_cycles,
+    )
+    return price(activity, energy_table(hardware), waiting)
+
+
+def transferring_cycles(costs: ExitCosts) -> Int64s:
+    """[exits] cycles in which DRAM served a transfer, at most those the inference lasted."""
+    moving = costs.busy_cycles[:, Unit.LOAD] + costs.busy_cycles[:, Unit.STORE]
+    return np.asarray(np.minimum(moving, costs.occupancy_cycles), np.int64)
+
+
+def layer_energy(
+    program: Program, costs: ExitCosts, hardware: Hardware, density: Mapping[str, float], cycles: Int64s
+) -> npt.NDArray[np.float64]:
+    """Energy [layers] in pJ of an input that runs to the end; sums to its total.
+
+    Args:
+        cycles: [layers] each layer's advance of the critical path: its share of what passing time costs.
+    """
+    num_layers = len(program.layers)
+    amounts = np.zeros((num_layers, NUM_AMOUNTS), np.int64)
+    np.add.at(amounts, program.layer, program.amounts)
+    gated = _gated(program, amounts[:, Amount.MACS][None], density)[0]
+    in_head = np.array([layer.is_head for layer in program.layers], np.int64)
+    counts = actions(amounts, hardware, gated)
+    moving = np.zeros(num_layers, np.int64)
+    dma = program.unit <= Unit.STORE
+    np.add.at(moving, program.layer[dma], program.occupancy_cycles[dma])
+    transferring = int(transferring_cycles(costs)[-1])
+    activity = Activity(
+        path=counts * (1 - in_head)[:, None],
+        head=counts * in_head[:, None],
+        wasted=np.zeros_like(counts),
+        running_cycles=cycles,
+        transferring_cycles=_shares(transferring, moving),
+        waiting_cycles=np.zeros_like(cycles),
+    )
+    return price(activity, energy_table(hardware)).total
+
+
+def _shares(total: int, weights: Int64s) -> Int64s:
+    """`total` split in proportion to `weights`, to the last unit."""
+    whole = max(int(weights.sum()), 1)
+    ends = np.cumsum(weights) * total // whole
+    return np.diff(ends, prepend=0)
+
+
+def _gated(program: Program, layer_macs: Int64s, density: Mapping[str, float]) -> Int64s:
+    """Gated MACs [rows, layers] of MACs [rows, layers]."""
+    zeros = np.array([1 - density.get(layer.name, 1.0) for layer in program.layers])
+    return np.floor(layer_macs * zeros).astype(np.int64)
