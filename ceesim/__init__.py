@@ -10,12 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from ceesim.exits.trace import load_trace as load_trace
+    from ceesim.explore.sweep import sweep as sweep
+    from ceesim.frontend.network import ExitNetwork as ExitNetwork
     from ceesim.hardware.load import load_hardware as load_hardware
+    from ceesim.sim.run import run as run
 
 __version__ = "0.1.0"
 
 _SURFACE: Final = {
+    "ExitNetwork": "ceesim.frontend.network",
     "load_hardware": "ceesim.hardware.load",
+    "load_trace": "ceesim.exits.trace",
+    "run": "ceesim.sim.run",
+    "sweep": "ceesim.explore.sweep",
 }
 """Every public name and the module that defines it."""
 

@@ -1,7 +1,8 @@
 """The loop nest of one layer, lowered to commands: which tile is loaded, computed, drained and stored, after whom.
 
 This is the only place that knows the order of tiles. The mapper times candidates with it and the compiler emits
-programs with it, so what was chosen is what runs. All kernels are integer arithmetic on flat records, compiled by numba.
+programs with it, so what was chosen is what runs. All kernels are integer arithmetic on flat records, compiled
+by numba.
 
 Loop order: groups, then n outer / m inner or the reverse, k innermost; partial sums therefore never leave the chip. A
 tile is loaded when it is not the one already held, into the other half of its double buffer.

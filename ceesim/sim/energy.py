@@ -133,7 +133,7 @@ def _shares(total: int, weights: Int64s) -> Int64s:
     """`total` split in proportion to `weights`, to the last unit."""
     whole = max(int(weights.sum()), 1)
     ends = np.cumsum(weights) * total // whole
-    return np.diff(ends, prepend=0)
+    return np.asarray(np.diff(ends, prepend=0), np.int64)
 
 
 def _gated(program: Program, layer_macs: Int64s, density: Mapping[str, float]) -> Int64s:
