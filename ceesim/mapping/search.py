@@ -224,14 +224,15 @@ def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]
     if nest.has_macs:
         macs, first_mac, last_mac = mac_cycles(nest, tiling, machine)
         setup += 0 if nest.mac_lanes else machine.fold.overhead_cycles
-    behind_mac = last_vector + nest.drain_latency_cycles
+    last_drain = last_vector + nest.drain_latency_cycles
+    behind_mac = last_drain
     if nest.has_macs and nest.mac_unit == nest.drain_unit:
         behind_mac += vector - last_vector
     bound = setup + first_load + max(macs + behind_mac, first_mac + vector + nest.drain_latency_cycles)
     if nest.has_macs and not nest.mac_lanes:
-        bound = max(bound, loading + beyond + last_mac + behind_mac)
+        bound = max(bound, loading + beyond + last_mac + min(setup, 0) + last_drain)
     elif loading:
-        bound = max(bound, loading + beyond + behind_mac)
+        bound = max(bound, loading + beyond + last_drain)
     if nest.ofmap_to_dram and machine.shared_queue and machine.cycles_numerator:
         stored = ceil_div(nest.ofmap_bytes * machine.cycles_numerator, machine.cycles_denominator)
         bound = max(bound, loading + stored)
