@@ -14,13 +14,16 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from ceesim.errors import CeesimError
+from ceesim.exits.policy import DecisionCost
 from ceesim.exits.trace import ExitTrace
 from ceesim.explore.knobs import Value, policy_with
 from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
 from ceesim.hardware.load import override
-from ceesim.hardware.model import Hardware
+from ceesim.hardware.model import Hardware, Lookahead
 from ceesim.results.summary import summary
-from ceesim.sim.run import price_network, replay
+from ceesim.sim.result import Priced
+from ceesim.sim.run import Engine, price_network, replay
+from ceesim.workload.network import Workload
 
 Row: TypeAlias = tuple[str, ...]
 """The cells of a point as they stand in a CSV file, in the order of `columns`."""
@@ -99,7 +102,17 @@ def _under(trace: ExitTrace, thresholds: tuple[tuple[str, Value], ...]) -> ExitT
     return trace.under(policy_with(trace.policy, dict(thresholds)))
 
 
-_price = lru_cache(maxsize=16)(price_network)
+def _price(
+    workload: Workload, kept: tuple[int, ...], hardware: Hardware, cost: DecisionCost, rates: Any, engine: Engine
+) -> Priced:
+    """`price_network`, which does not do again what only decisions or joules depend on."""
+    if not kept:  # lookahead says who waits for a decision, and here is none
+        control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL})
+        hardware = hardware.model_copy(update={"control": control})
+    return _priced(workload, kept, hardware, cost, rates, engine)
+
+
+_priced = lru_cache(maxsize=16)(price_network)
 
 
 def _find(numbers: Any, path: str) -> Value:

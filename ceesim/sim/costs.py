@@ -94,16 +94,28 @@ def _sum_up(
     latency: list[int],
     ends: list[int],
 ) -> ExitCosts:
-    amounts = np.zeros((len(happened), NUM_AMOUNTS), np.int64)
-    wasted, heads = np.zeros_like(amounts), np.zeros_like(amounts)
-    layer_macs = np.zeros((len(happened), len(program.layers)), np.int64)
-    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)[program.layer]
-    busy = np.zeros((len(happened), NUM_UNITS), np.int64)
-    for i, mask in enumerate(happened):
-        amounts[i] = program.amounts[mask].sum(axis=0)
-        late = program.segment > i + 1 if program.takes_exits else np.zeros(program.num_commands, np.bool_)
-        wasted[i] = program.amounts[mask & late].sum(axis=0)
-        heads[i] = program.amounts[mask & in_head & ~late].sum(axis=0)
-        np.add.at(layer_macs[i], program.layer[mask], program.amounts[mask, Amount.MACS])
-        np.add.at(busy[i], program.unit[mask], program.occupancy_cycles[mask])
-    return ExitCosts(np.array(latency), np.array(ends), busy, amounts, wasted, heads, layer_macs, timeline)
+    num_exits, num_layers = len(happened), len(program.layers)
+    # what has happened for an exit has happened for every later one: a command belongs to the first that it counts for
+    first = num_exits - np.stack(happened).sum(axis=0)
+    key = first * num_layers + program.layer
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    layers = np.zeros((num_exits * num_layers, NUM_AMOUNTS), np.int64)
+    if len(starts):
+        layers[key[order][starts]] = np.add.reduceat(program.amounts[order], starts, axis=0)
+    layers = layers.reshape(num_exits, num_layers, NUM_AMOUNTS).cumsum(axis=0)
+    busy = np.zeros((num_exits, NUM_UNITS), np.int64)
+    np.add.at(busy, (first, program.unit), program.occupancy_cycles)
+    late = np.array([layer.segment for layer in program.layers]) > np.arange(1, num_exits + 1)[:, None]
+    late &= program.takes_exits
+    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)
+    return ExitCosts(
+        latency_cycles=np.array(latency),
+        occupancy_cycles=np.array(ends),
+        busy_cycles=busy.cumsum(axis=0),
+        amounts=layers.sum(axis=1),
+        wasted=(layers * late[:, :, None]).sum(axis=1),
+        heads=(layers * (in_head & ~late)[:, :, None]).sum(axis=1),
+        layer_macs=layers[:, :, Amount.MACS],
+        timeline=timeline,
+    )

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from typing import Final
@@ -57,6 +58,7 @@ def segment_flops(workload: Workload, convention: Convention = Convention.STD) -
     return tuple(sum(counts[op.name] for op in segment.ops) for segment in workload.segments)
 
 
+@lru_cache(maxsize=64)
 def path_flops(workload: Workload, convention: Convention = Convention.STD) -> tuple[int, ...]:
     """The count of the path to each exit, heads passed on the way included; the last entry runs to the end.
 

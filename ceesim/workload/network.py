@@ -158,11 +158,7 @@ class Workload:
 
     def path_macs(self) -> tuple[int, ...]:
         """Multiply–accumulates of the path to each exit, heads passed on the way included; last entry: to the end."""
-        total, path = 0, []
-        for segment in self.segments:
-            total += sum(op.macs for op in segment.ops)
-            path.append(total)
-        return tuple(path)
+        return _path_macs(self)
 
 
 @lru_cache(maxsize=64)
@@ -173,6 +169,15 @@ def _with_exits(workload: Workload, kept: tuple[int, ...]) -> Workload:
     dropped = {name for i, exit_ in enumerate(workload.exits, 1) if i not in kept for name in exit_.head}
     ops = tuple(op for op in workload.ops if op.name not in dropped)
     return replace(workload, ops=ops, exits=tuple(workload.exits[i - 1] for i in kept))
+
+
+@lru_cache(maxsize=64)
+def _path_macs(workload: Workload) -> tuple[int, ...]:
+    total, path = 0, []
+    for segment in workload.segments:
+        total += sum(op.macs for op in segment.ops)
+        path.append(total)
+    return tuple(path)
 
 
 @lru_cache(maxsize=64)

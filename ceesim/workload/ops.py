@@ -7,7 +7,7 @@ hardware. BatchNorm does not appear: at inference it is folded into its convolut
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
 from typing import Final, TypeAlias
@@ -125,17 +125,18 @@ class Op:
     function: Function | None = None
     axis: int | None = None
     num_constants: int = 0
+    gemm: Gemm | None = field(init=False, repr=False, compare=False)
+    """The matrix product(s) this op is, or None where the array has no part in it.
+
+    Conv: m = H_out·W_out, k = C_in/groups·k_h·k_w, n = C_out/groups, one product per group. Linear: one row of m
+    per leading element of the input. MatMul: the right operand takes the weights' place.
+    """
 
     def __post_init__(self) -> None:
         _check(self)
+        object.__setattr__(self, "gemm", self._product())
 
-    @property
-    def gemm(self) -> Gemm | None:
-        """The matrix product(s) this op is, or None where the array has no part in it.
-
-        Conv: m = H_out·W_out, k = C_in/groups·k_h·k_w, n = C_out/groups, one product per group. Linear: one row of m
-        per leading element of the input. MatMul: the right operand takes the weights' place.
-        """
+    def _product(self) -> Gemm | None:
         shape = self.input_shapes[0]
         if self.kind is OpKind.CONV:
             channels, height, width = self.output_shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -55,7 +55,7 @@ class _WorkloadRecord(_Strict):
     width: float = 1.0
 
 
-_DEFAULTS: Final = {field.name: field.default for field in fields(Op) if field.default is not MISSING}
+_DEFAULTS: Final = {field.name: field.default for field in fields(Op) if field.init}  # MISSING equals no value
 
 
 def to_json(workload: Workload) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def to_json(workload: Workload) -> dict[str, Any]:
         "output": workload.output,
         "exits": [asdict(exit_) for exit_ in workload.exits],
         "ops": [
-            {key: value for key, value in asdict(op).items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
+            {key: value for key, value in asdict(op).items() if key in _DEFAULTS and value != _DEFAULTS[key]}
             for op in workload.ops
         ],
     }
