@@ -1,7 +1,7 @@
 """The price list of one hardware: picojoules per action and per cycle of each state, every line with its source.
 
-`energy_table` resolves technology, arithmetic, SRAM, DRAM and clock once; pricing a run is then two
-small matrix products. DRAM rails are outside the chip: they scale neither with its voltage nor with its node.
+`energy_table` resolves technology, arithmetic, SRAM, DRAM and clock once; pricing a run is then two small matrix
+products. DRAM rails are outside the chip: they scale neither with its voltage nor with its node.
 
 Logic leaks per area as a 64 KiB SRAM of its transistors does (assumed); the share for routing has no leakage of its
 own. Asleep, power gates and retention leave a tenth of the leakage (assumed), the clock stops and DRAM refreshes
@@ -256,13 +256,13 @@ def _dram(hardware: Hardware, spec: DramSpec) -> Iterator[Line]:
     devices = spec.num_devices(hardware.dram.bandwidth_bytes_per_s)
     pj_of_mw = devices * _PJ_PER_S_OF_MW / hardware.clock_hz
     standby, active = spec.precharge_standby_mw(), spec.active_standby_mw()
+    down = spec.power_down_mw() + spec.refresh_mw()
     for state, what, milliwatts in (
         (State.RUNNING, "precharge standby", standby),
         (State.RUNNING, "refresh", spec.refresh_mw()),
         (State.TRANSFERRING, "active standby, more than precharge standby", active - standby),
-        (State.ASLEEP, "self-refresh", spec.self_refresh_mw()),
-        (State.AWAKE, "power-down", spec.power_down_mw()),
-        (State.AWAKE, "refresh", spec.refresh_mw()),
+        (State.ASLEEP, "self-refresh or power-down", min(spec.self_refresh_mw(), down)),
+        (State.AWAKE, "power-down and refresh", down),
     ):
         yield Line(state, f"{what}, {devices} × {spec.standard}", line, kind, milliwatts * pj_of_mw, spec.source)
 

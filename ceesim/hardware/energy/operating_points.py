@@ -1,0 +1,28 @@
+"""Another clock and supply for the same chip (dynamic voltage and frequency scaling).
+
+An operating point is a hardware of its own: its clock changes what DRAM costs in cycles, so it is mapped again, and
+its supply changes every price but DRAM's. Going from one to another takes the time the regulator needs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ceesim.hardware.model import Hardware, OperatingPoint
+
+_SLEW_MV_PER_US: Final = 10.0
+"""Regulator slew rate (assumed; typical of power-management chips)."""
+
+
+def at_operating_point(hardware: Hardware, point: OperatingPoint) -> Hardware:
+    """`hardware` running at `point`, which leaves it no other points."""
+    described = hardware.to_yaml_dict()
+    made_in = hardware.technology.model_dump(by_alias=True, mode="json")
+    described["clock"] = point.clock_hz
+    described["technology"] = {**made_in, "voltage": point.voltage_mv, "operating_points": []}
+    return Hardware.model_validate(described)
+
+
+def transition_seconds(from_mv: int, to_mv: int) -> float:
+    """Time to change the supply, in which nothing is computed."""
+    return abs(to_mv - from_mv) / _SLEW_MV_PER_US * 1e-6

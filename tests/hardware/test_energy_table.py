@@ -1,0 +1,164 @@
+"""The price list of a hardware: complete, sourced, and moving the right way when the hardware changes."""
+
+import numpy as np
+import pytest
+
+from ceesim.hardware.array import Dataflow
+from ceesim.hardware.energy.actions import Action, Component, State, Uncertainty
+from ceesim.hardware.energy.clock import clock_terms, pe_bits
+from ceesim.hardware.energy.hops import hops
+from ceesim.hardware.energy.memories import memories
+from ceesim.hardware.energy.operating_points import at_operating_point, transition_seconds
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.load import load_hardware
+from ceesim.shipped import Shelf
+
+SHIPPED = [path.name for path in Shelf.HARDWARE.files()]
+UNPRICED = {Action.GATED_MACS}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_hardware_has_a_whole_price_list(name: str) -> None:
+    table = energy_table(load_hardware(name))
+    priced = {line.per for line in table.lines if isinstance(line.per, Action)}
+    assert priced == set(Action)
+    assert {line.per for line in table.lines if isinstance(line.per, State)} == set(State)
+    assert all(line.what and line.source for line in table.lines)
+    assert all(line.pj >= 0 for line in table.lines)
+    free = {action for action in Action if table.action_pj[action].sum() == 0}
+    assert free <= UNPRICED | ({Action.DRAM_ACTIVATES} if name == "mcu_npu.yaml" else set())
+    for action in Action:
+        lines = [line.pj for line in table.lines if line.per is action]
+        assert table.action_pj[action].sum() == pytest.approx(sum(lines), rel=1e-12)
+    assert table.area_mm2 == pytest.approx(sum(term.mm2 for term in table.area))
+    assert 0.05 < table.area_mm2 < 700
+    assert (table.bands[0] <= 1).all()
+    assert (table.bands[1] >= 1).all()
+
+
+def test_the_same_hardware_is_resolved_once() -> None:
+    assert energy_table(load_hardware("edge_npu.yaml")) is energy_table(load_hardware("edge_npu.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_price_outside_dram_rises_when_the_supply_falls(name: str) -> None:
+    hardware = load_hardware(name)
+    lower = load_hardware(name, [f"technology.voltage={hardware.technology.voltage_mv - 50} mV"])
+    before, after = energy_table(hardware), energy_table(lower)
+    dram = [Action.DRAM_READ_BYTES, Action.DRAM_WRITE_BYTES, Action.DRAM_ACTIVATES]
+    assert (after.action_pj <= before.action_pj).all()
+    assert (after.action_pj[dram] == before.action_pj[dram]).all()
+    assert after.action_pj[Action.MACS].sum() < before.action_pj[Action.MACS].sum()
+    assert (after.state_pj <= before.state_pj).all()
+    assert (after.state_pj[:, Component.DRAM] == before.state_pj[:, Component.DRAM]).all()
+
+
+def test_temperature_moves_leakage_and_nothing_else() -> None:
+    cold = energy_table(load_hardware("edge_npu.yaml"))
+    hot = energy_table(load_hardware("edge_npu.yaml", ["technology.temperature=350 K"]))
+    assert (cold.action_pj == hot.action_pj).all()
+    changed = (cold.state_pj != hot.state_pj).any(axis=(0, 2))
+    assert list(np.flatnonzero(changed)) == [Component.LEAKAGE]
+    assert (
+        hot.state_pj[State.RUNNING, Component.LEAKAGE].sum() > 5 * cold.state_pj[State.RUNNING, Component.LEAKAGE].sum()
+    )
+
+
+def test_asleep_costs_less_than_awake_and_awake_less_than_running() -> None:
+    for name in SHIPPED:
+        states = energy_table(load_hardware(name)).state_pj.sum(axis=-1)
+        assert (states[State.ASLEEP] <= states[State.AWAKE]).all()
+        assert (states[State.AWAKE] <= states[State.RUNNING]).all()
+        assert states[State.ASLEEP, Component.CLOCK] == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ([], ""),
+        (["clock=5 GHz"], "the activation buffer needs"),
+        (["technology.node=16 nm"], "extrapolated beyond CACTI's tables"),
+        (["dram.type=lpddr5-6400"], "lpddr5-6400 is derived"),
+        (["technology.operating_points=[{clock: 500 MHz, voltage: 0.5 V}]"], "MHz is the limit there"),
+        (["technology.operating_points=[{clock: 100 MHz, voltage: 0.5 V}]"], ""),
+    ],
+)
+def test_what_the_user_should_know_is_said(override: list[str], said: str) -> None:
+    warnings = energy_table(load_hardware("edge_npu.yaml", override)).warnings
+    assert any(said in warning for warning in warnings) if said else warnings == ()
+
+
+def test_derived_dram_and_extrapolated_sram_have_their_own_bands() -> None:
+    known = energy_table(load_hardware("edge_npu.yaml")).bands
+    derived = energy_table(load_hardware("edge_npu.yaml", ["dram.type=lpddr5-6400"])).bands
+    small = energy_table(load_hardware("edge_npu.yaml", ["technology.node=16 nm"])).bands
+    assert list(known[:, Uncertainty.DRAM]) == [0.55, 1.65]
+    assert list(derived[:, Uncertainty.DRAM]) == [0.6, 1.4]
+    assert small[1, Uncertainty.SRAM] > known[1, Uncertainty.SRAM]
+
+
+def test_clock_profiles() -> None:
+    def running(profile: str, *more: str) -> float:
+        hardware = load_hardware("edge_npu.yaml", [f"technology.clock_profile={profile}", *more])
+        return sum(term.pj_per_cycle for term in clock_terms(hardware))
+
+    eyeriss = ("technology.node=65 nm", "technology.device=lstp", "technology.voltage=1 V")
+    tpu = ("technology.node=28 nm", "technology.device=hp", "technology.voltage=0.9 V")
+    assert running("ideal") == 0
+    assert running("eyeriss_like", *eyeriss) == pytest.approx(6.4 * 256)
+    assert running("tpu1_like", *tpu) == pytest.approx(0.61 * 256)
+    assert 0 < running("default") < running("eyeriss_like")
+    assert running("default", "array.rows=32") > running("default")
+
+
+def test_flip_flops_of_a_pe() -> None:
+    def bits(*overrides: str) -> int:
+        return pe_bits(load_hardware("edge_npu.yaml", overrides))
+
+    assert bits() == 2 * 8 + 8 + 32
+    assert bits("array.profile=single_buffer") == 8 + 8 + 32
+    assert bits("array.dataflow=os") == 8 + 8 + 2 * 32
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_hops_against_an_array_walked_register_by_register(dataflow: Dataflow) -> None:
+    hardware = load_hardware("edge_npu.yaml", [f"array.dataflow={dataflow}", "precision.weight_bits=4"])
+    rows, cols, bits = hardware.array.rows, hardware.array.cols, hardware.precision
+    loads = sum(row + 1 for row in range(rows) for _ in range(cols))
+    moves = hops(hardware)
+    pes = rows * cols
+    stationary = {Dataflow.WS: bits.weight_bits, Dataflow.IS: bits.activation_bits, Dataflow.OS: 0}[dataflow]
+    passing = {Dataflow.WS: bits.activation_bits, Dataflow.IS: bits.weight_bits, Dataflow.OS: 12}[dataflow]
+    assert moves.load_bits_per_fold_pe * pes == loads * stationary
+    assert moves.drain_bits_per_fold_pe * pes == (loads * bits.psum_bits if dataflow is Dataflow.OS else 0)
+    assert moves.operand_bits_per_mac == passing
+    assert moves.psum_bits_per_mac == bits.psum_bits
+
+
+def test_rows_addressed_one_by_one_load_each_weight_once() -> None:
+    assert hops(load_hardware("edge_npu.yaml", ["array.profile=broadcast"])).load_bits_per_fold_pe == 8
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_banks_hold_their_buffers_and_feed_the_array(name: str) -> None:
+    for memory in memories(load_hardware(name)).values():
+        assert memory.num_banks * memory.bank_bytes >= memory.total_bytes
+        assert memory.num_banks % 2 == 0
+        assert memory.num_banks // 2 * memory.word_bits >= memory.port_bits
+        assert 32 <= memory.word_bits <= 256
+        assert memory.bank_bytes <= 2**21
+        assert memory.whole_words(1) == memory.word_bits // 8
+        assert memory.whole_words(memory.word_bits // 8 + 1) == memory.word_bits // 4
+
+
+def test_an_operating_point_is_the_same_chip_at_another_clock_and_supply() -> None:
+    hardware = load_hardware("edge_npu.yaml", ["technology.operating_points=[{clock: 200 MHz, voltage: 0.5 V}]"])
+    slower = at_operating_point(hardware, hardware.technology.operating_points[0])
+    assert (slower.clock_hz, slower.technology.voltage_mv) == (200_000_000, 500)
+    assert slower.technology.operating_points == ()
+    assert slower.buffers == hardware.buffers
+    assert energy_table(slower).action_pj[Action.MACS].sum() < energy_table(hardware).action_pj[Action.MACS].sum()
+    assert slower.dram_latency_cycles < hardware.dram_latency_cycles
+    assert transition_seconds(600, 500) == pytest.approx(10e-6)
+    assert transition_seconds(500, 600) == transition_seconds(600, 500)
+    assert transition_seconds(500, 500) == 0
