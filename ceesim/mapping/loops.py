@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from ceesim.hardware.profiles import Law
 from ceesim.mapping.folds import FoldTiming, tile_timing
 from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int64s, Unit
 from ceesim.program.jit import jit
@@ -42,6 +43,7 @@ DRAM_ACTIVATES = int(Amount.DRAM_ACTIVATES)
 NONE: Final = NO_COMMAND
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
+IDEAL = int(Law.IDEAL)
 
 tile_timing_kernel = jit(tile_timing)
 
@@ -206,8 +208,8 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
     """(occupancy, latency, beats, requests) of one DMA command that moves `runs` contiguous runs.
 
     A run is split into requests of at most `request_bytes`; `max_outstanding` of them are in flight, then the queue
-    waits for the memory: a full burst followed by another costs max(W·b, L+b+c). Two commands overlap at most. Stores
-    are posted.
+    waits for the memory: a full burst followed by another costs max(W·b, L+b+c). A shorter load costs no more than
+    that, but at least half of L+data+2c: two commands overlap at most. Stores are posted.
     """
     run_bytes = ceil_div(num_bytes, runs)
     request = min(run_bytes, machine.request_bytes)
@@ -224,8 +226,9 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
     round_trip = machine.dram_latency_cycles + beats_per_request + machine.turnaround_cycles
     gap = max(0, round_trip - outstanding * beats_per_request)
     occupancy = data + requests // outstanding * gap
-    in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
-    occupancy = max(occupancy, in_flight)
+    if requests < outstanding:
+        in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
+        occupancy = max(data, min(in_flight, max(outstanding * beats_per_request, round_trip)))
     latency = machine.setup_cycles + machine.dram_latency_cycles + data + (ceil_div(requests, outstanding) - 1) * gap
     return occupancy, max(latency, occupancy), beats, requests
 
@@ -355,11 +358,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             wanted = (g_tile * n_tiles + n_tile) * k_tiles + k_tile
             if nest.weight_from_dram and wanted != held_weight:
                 held_weight = wanted
-                bits = machine.weight_bits
-                if nest.weight_dram_amount == IFMAP_DRAM:
-                    bits = machine.activation_bits
                 biases = groups * n * nest.bias_bits if k_tile == 0 else 0
-                num_bytes = ceil_div(groups * k * n * bits + biases, 8)
+                num_bytes = ceil_div(groups * k * n * weight_bits(nest, machine) + biases, 8)
                 weight_row = put_transfer(
                     machine,
                     stream,
@@ -458,6 +458,23 @@ def ifmap_runs(nest: Nest, in_rows: int, in_width: int, channels: int) -> int:
 
 
 @jit
+def weight_bits(nest: Nest, machine: Machine) -> int:
+    """Bits of a value of the right operand, which is an activation in a product of two activations."""
+    return machine.activation_bits if nest.weight_dram_amount == IFMAP_DRAM else machine.weight_bits
+
+
+@jit
+def array_timing(fold: FoldTiming, groups: int, m: int, k: int, n: int) -> tuple[int, int, int, int]:
+    """(folds, busy PEs over folds, occupancy, latency) of `groups` products of m×k by k×n, one after the other."""
+    num_folds, fold_pes, occupancy, latency = tile_timing_kernel(fold, m, k, n)
+    if fold.law == IDEAL:  # rounded up once, not once per product
+        cycles = ceil_div(groups * m * k * n, fold.rows * fold.cols)
+        return groups * num_folds, groups * fold_pes, cycles, cycles
+    latency = max((groups - 1) * occupancy + latency, groups * occupancy)
+    return groups * num_folds, groups * fold_pes, groups * occupancy, latency
+
+
+@jit
 def put_macs(
     nest: Nest,
     machine: Machine,
@@ -480,17 +497,15 @@ def put_macs(
         latency = occupancy + nest.drain_latency_cycles
         overhead = machine.layer_cycles
     else:
-        num_folds, fold_pes, one_occupancy, one_latency = tile_timing_kernel(fold, m, k, n)
-        occupancy = groups * one_occupancy
-        latency = max((groups - 1) * one_occupancy + one_latency, occupancy)
+        num_folds, fold_pes, occupancy, latency = array_timing(fold, groups, m, k, n)
         overhead = machine.layer_cycles + fold.overhead_cycles
     if first:
         occupancy += overhead
         latency += overhead
     row = put(stream, cursor, place, True, nest.mac_unit, tile, occupancy, latency)
     account(stream, row, MACS, groups * m * k * n)
-    account(stream, row, FOLDS, groups * num_folds)
-    account(stream, row, FOLD_PES, groups * fold_pes)
+    account(stream, row, FOLDS, num_folds)
+    account(stream, row, FOLD_PES, fold_pes)
     # the operand that stays in the PEs is read once; the others once per pass over it
     k_folds = ceil_div(k, fold.rows)
     if nest.mac_lanes:
@@ -503,8 +518,7 @@ def put_macs(
     else:
         ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n
     account(stream, row, ACTIVATION_READ, bytes_of(groups * ifmap_reads, machine.activation_bits))
-    weight_bytes = bytes_of(groups * weight_reads, machine.weight_bits)
-    account(stream, row, nest.weight_read_amount, weight_bytes)
+    account(stream, row, nest.weight_read_amount, bytes_of(groups * weight_reads, weight_bits(nest, machine)))
     account(stream, row, PSUM_WRITE, bytes_of(groups * m * n * k_folds, machine.psum_bits))
     account(stream, row, PSUM_READ, bytes_of(groups * m * n * (k_folds - (1 if first_k else 0)), machine.psum_bits))
     return row

@@ -20,7 +20,6 @@ import numpy as np
 
 from ceesim.mapping.loops import (
     AMOUNTS,
-    IFMAP_DRAM,
     LATENCY,
     NONE,
     OCCUPANCY,
@@ -31,6 +30,7 @@ from ceesim.mapping.loops import (
     Nest,
     Place,
     Tiling,
+    array_timing,
     bytes_of,
     ceil_div,
     emit,
@@ -42,8 +42,8 @@ from ceesim.mapping.loops import (
     num_tiles,
     span,
     tile_channels,
-    tile_timing_kernel,
     transfer,
+    weight_bits,
 )
 from ceesim.program.command import Int64s
 from ceesim.program.executor import execute_rows
@@ -122,9 +122,8 @@ def mac_cycles(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int, 
                 n, n_count = nest.n % tiling.n, 1
             if k * k_count * n * n_count == 0:
                 continue
-            _, _, occupancy, latency = tile_timing_kernel(machine.fold, rows * width, k, n)
-            total += groups * group_count * row_count * width_count * k_count * n_count * occupancy
-            last = max((groups - 1) * occupancy + latency, groups * occupancy)
+            _, _, occupancy, last = array_timing(machine.fold, groups, rows * width, k, n)
+            total += group_count * row_count * width_count * k_count * n_count * occupancy
             if first == 0:
                 first = last
     return total, first, last
@@ -172,7 +171,7 @@ def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int
             passes = 1
         if g_tiles * k_tiles * n_tiles == 1:
             passes = 1
-        bits = machine.activation_bits if nest.weight_dram_amount == IFMAP_DRAM else machine.weight_bits
+        bits = weight_bits(nest, machine)
         first_weight = 0
         for a in range(8):
             groups, group_count = tiling.groups, nest.groups // tiling.groups
@@ -243,7 +242,7 @@ def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]
 def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bool:
     """Whether a tile and its double fit each buffer; an operand that is one single tile needs no double."""
     if nest.weight_from_dram:
-        bits = machine.activation_bits if nest.weight_dram_amount == IFMAP_DRAM else machine.weight_bits
+        bits = weight_bits(nest, machine)
         biases = tiling.groups * tiling.n * nest.bias_bits
         if 2 * ceil_div(tiling.groups * tiling.k * tiling.n * bits + biases, 8) > capacity.weight_bytes:
             return False
