@@ -143,7 +143,8 @@ class _Emitter:
             gate = decisions[-1] if decisions and waits_for_decisions else NONE
             for part in (part for part in planned if part.layer.segment == index):
                 sources = zip(part.layer.sources, part.from_dram, strict=True)
-                if any(part.from_dram):  # its loads wait for all stores so far: none may be held back behind them
+                if part.nest.ifmap_from_dram or any(part.from_dram):
+                    # its loads wait for all stores so far: none may be held back behind them
                     flush_store(self._machine, stream, cursor)
                 place = Place(
                     layer=len(layers),

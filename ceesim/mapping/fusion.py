@@ -133,7 +133,7 @@ def _absorb(
         if len(users) != 1 or outputs[current.name] or (users[0].name in head_ops) != in_head:
             return chain, side
         follower = users[0]
-        is_activation = follower.kind is OpKind.ELEMENTWISE and len(follower.inputs) == 1
+        is_activation = follower.kind is OpKind.ELEMENTWISE and len(follower.inputs) == 1 and not follower.num_constants
         is_pool = follower.kind in _POOLS and not pooled and op.gemm is not None
         if not (is_activation or is_pool) or (side and is_activation):
             return chain, side

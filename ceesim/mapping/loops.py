@@ -107,6 +107,8 @@ class Nest(NamedTuple):
     """Of one output channel's bias, which travels with the weights of its first k tile."""
     ofmap_to_dram: int
     ofmap_bytes: int
+    side_bytes: int
+    """Of the small tensors made on the way, which always stay on chip."""
     vector_ops: int
     """Of the whole layer, drain passes and fused pooling included."""
     vector_reads: int
@@ -421,7 +423,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                 stream[drain, WAITS + 3] = place.released
         elif nest.ofmap_to_dram:
             stream[drain, WAITS + 2] = cursor[STAGED]
-        account(stream, drain, ACTIVATION_WRITE, ofmap_bytes)
+        side_bytes = share(nest.side_bytes, outputs, now, total_outputs)
+        account(stream, drain, ACTIVATION_WRITE, ofmap_bytes + side_bytes)
         cursor[DRAINED] = cursor[DRAINED + 1]
         cursor[DRAINED + 1] = drain
         cursor[LAST_VECTOR] = drain

@@ -65,6 +65,7 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
     sizes = [prod(shape) for shape in op.input_shapes]
     ifmap_sizes = sizes[:1] if gemm else sizes
     loaded = sum(size for size, far in zip(ifmap_sizes, operands.from_dram, strict=False) if far)
+    loaded += op.num_constants  # stored values of vector ops stream in beside the operands
     weight_amount = Amount.HEAD_WEIGHT_DRAM_BYTES if layer.is_head else Amount.WEIGHT_DRAM_BYTES
     weight_read = Amount.HEAD_BUFFER_READ_BYTES if layer.is_head else Amount.WEIGHT_BUFFER_READ_BYTES
     weight_write = Amount.HEAD_BUFFER_WRITE_BYTES if layer.is_head else Amount.WEIGHT_BUFFER_WRITE_BYTES
@@ -104,8 +105,9 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         bias_bits=precision.psum_bits if op.num_biases else 0,
         ofmap_to_dram=int(operands.ofmap_to_dram),
         ofmap_bytes=ceil_div(layer.output_elements * precision.activation_bits, 8),
+        side_bytes=sum(ceil_div(size * precision.activation_bits, 8) for _, size in layer.side_outputs),
         vector_ops=layer.vector_ops,
-        vector_reads=sum(sizes),
+        vector_reads=sum(sizes) + op.num_constants,
     )
 
 
