@@ -67,7 +67,8 @@ class ArrayTiming(Record):
     pe_latency: Cycles = Field(default=1, description="cycles from a PE's operands to its result")
     edge_registers: Cycles = Field(default=0, description="registers between the array's edges and the buffers")
     input_registers: Cycles = Field(
-        default=0, description="ws, is, one weight buffer: registers before the array that a reload waits for"
+        default=0,
+        description="of the edge registers, those that operands pass on their way in; a reload waits for them",
     )
     load_cycles: Cycles | None = Field(
         default=None, description="ws, is: cycles from the first weight to the first operand; left out: one per row"
@@ -76,7 +77,8 @@ class ArrayTiming(Record):
         default=2, strict=True, ge=1, le=2, description="ws, is: with 2 the next fold loads while this one computes"
     )
     reload_cycles: Cycles | None = Field(
-        default=None, description="ws, is: least spacing of two weight loads; left out: one per row"
+        default=None,
+        description="ws, is: least spacing of two weight loads; left out: from load_cycles, the pitches and the skews",
     )
     load_skew_rows: Skew | None = Field(
         default=None, description="ws, is: cycles the load is skewed per row; left out: as the operands, at most 1"

@@ -71,6 +71,23 @@ def _array(hardware: Hardware) -> Iterator[Problem]:
             f"{GEMMINI_SIZE} x {GEMMINI_SIZE}",
             f"write rows: {GEMMINI_SIZE} and cols: {GEMMINI_SIZE}, or profile: {Profile.TEXTBOOK}",
         )
+    timing = array.timing
+    if timing is not None and timing.load_skew_cols and not timing.col_pitch:
+        yield Problem(
+            ("array", "timing", "load_skew_cols"),
+            "weights that reach a column later than its operands, which are broadcast (col_pitch: 0)",
+            str(timing.load_skew_cols),
+            "0",
+            "write load_skew_cols: 0",
+        )
+    if timing is not None and timing.input_registers > timing.edge_registers:
+        yield Problem(
+            ("array", "timing", "input_registers"),
+            "more registers on the way in than on the way in and out together",
+            str(timing.input_registers),
+            f"at most {timing.edge_registers} (edge_registers)",
+            f"write edge_registers: {timing.input_registers}, or fewer input_registers",
+        )
 
 
 def _precision(hardware: Hardware) -> Iterator[Problem]:

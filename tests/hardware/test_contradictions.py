@@ -59,6 +59,14 @@ def test_a_profile_knows_its_dataflows(profile: Profile, dataflow: Dataflow) -> 
         ({"array.profile": "gemmini", "array.rows": 8}, "known for one array only (got 8 x 16; expected 16 x 16)"),
         ({"array.profile": None}, "array: no fold timing"),
         ({"array.timing": {"pe_latency": 2}}, "array.timing: profile and timing exclude each other"),
+        (
+            {"array.profile": None, "array.timing": {"col_pitch": 0, "load_skew_cols": 1}},
+            "array.timing.load_skew_cols: weights that reach a column later than its operands",
+        ),
+        (
+            {"array.profile": None, "array.timing": {"input_registers": 2, "edge_registers": 1}},
+            "more registers on the way in than on the way in and out together (got 2; expected at most 1",
+        ),
         ({"precision.psum_bits": 7}, "a partial sum narrower than its operands (got 7; expected at least 8)"),
         ({"precision.activation_bits": 16, "precision.psum_bits": 15}, "expected at least 16"),
         ({"dma.beat": 65537, "dma.request": 65537}, "a beat does not fit half of the smallest buffer it fills"),
@@ -75,6 +83,8 @@ def test_a_contradiction_is_refused(overrides: dict[str, object], said: str) -> 
     "overrides",
     [
         {"array.profile": "gemmini"},
+        {"array.profile": None, "array.timing": {"col_pitch": 0, "load_skew_rows": 1}},
+        {"array.profile": None, "array.timing": {"input_registers": 2, "edge_registers": 2}},
         {"precision.psum_bits": 8},
         {"dma.beat": 65536, "dma.request": 65536},
         {"dma.beat": 64},
