@@ -50,8 +50,8 @@ class Method(StrEnum):
     BUDGETED = "budgeted"
 
 
-_GIVE_BACK: Final = (1, 3, 10, LAST_STEP)
-"""By how many steps an exit is lowered in a trade."""
+_GIVE_BACK: Final = (LAST_STEP, 30, 10, 3, 1)
+"""By how many steps an exit is lowered in a trade; large first, which leads out of more dead ends."""
 _NOTHING: Final = 1e-9
 """A saving below this share of the cost is rounding."""
 
@@ -321,8 +321,8 @@ def _trade(task: _Task, state: _State) -> _State:
         before = state.cost
         for i in _kept(state.positions):
             position = state.positions[i - 1] or 0
-            for step in sorted({max(position - back, 0) for back in _GIVE_BACK} - {position}, reverse=True):
-                trial = _greedy(task, task.move(state, i, step), fixed=i)
+            for step in sorted({max(position - back, 0) for back in _GIVE_BACK} - {position}):
+                trial = _greedy(task, _greedy(task, task.move(state, i, step), fixed=i))
                 if trial.cost < state.cost * (1 - _NOTHING):
                     state = trial
                     break

@@ -220,11 +220,9 @@ class ScoreLadder(MemorylessLadder):
         self._kind = kind
         self._thresholds, critical, sign = [], [], KINDS[kind].sign
         for i in range(evidence.logits.shape[1]):
-            surety = KINDS[kind].sign * KINDS[kind].score(evidence.logits[:, i])
-            thresholds = _percentiles(
-                surety, KINDS[kind].sign * KINDS[kind].never, KINDS[kind].sign * KINDS[kind].always
-            )
-            self._thresholds.append(KINDS[kind].sign * thresholds)
+            surety = sign * KINDS[kind].score(evidence.logits[:, i])
+            thresholds = _percentiles(surety, sign * KINDS[kind].never, sign * KINDS[kind].always)
+            self._thresholds.append(sign * thresholds)
             critical.append(np.searchsorted(-thresholds, -surety, side="left").astype(np.uint8))
         super().__init__(evidence, critical)
 
