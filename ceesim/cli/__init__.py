@@ -27,6 +27,9 @@ COMMANDS: Final[dict[str, str]] = {
     "sweep": "A design space, point by point, into a table; resumable.",
     "flops": "MACs and FLOPs of a network, per op, segment and exit.",
     "search": "Find exit thresholds, and which exits to keep, on a trace.",
+    "validate": "Counts and times against the real machine (extra torch).",
+    "report": "One self-contained page about runs and sweeps.",
+    "timeline": "Who worked when: a trace for Perfetto.",
     "inspect": "What is in a hardware, trace or result file.",
     "schema": "The JSON Schema of a hardware file, for editors.",
 }

@@ -33,6 +33,7 @@ from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.partition import exits_of
 from ceesim.workload.network import Workload
 
+_TORCH: Final = Path(torch.__file__).parent
 _GATING: Final = (
     "return one logits tensor per exit, in order, and the final logits last; to make such a module of a plain backbone,"
     " name the submodules to tap: ExitNetwork(backbone, taps=[...], num_classes=...)"
@@ -82,17 +83,26 @@ def capture(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     Raises:
         WorkloadError: if the forward pass fails, depends on the input's values, or returns what is no tensor.
     """
+    program = captured_program(module, (1, *input_shape))
+    prefix = "backbone" if isinstance(module, ExitNetwork) else ""
+    return _graph(program, input_shape, type(module).__name__, prefix)
+
+
+def captured_program(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
+    """One forward pass on an input of `shape` (batch axis included), without writes in place, in evaluation mode.
+
+    Raises:
+        WorkloadError: if it fails, or depends on the input's values.
+    """
     tensors = list(chain(module.parameters(), module.buffers()))
     device = tensors[0].device if tensors else torch.device("cpu")
     dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
-    where = type(module).__name__
     with _evaluating(module), _quiet():
         try:
-            example = torch.zeros(1, *input_shape, dtype=dtype, device=device)
-            program = _decomposed(torch.export.export(module, (example,), strict=False))
+            example = torch.zeros(shape, dtype=dtype, device=device)
+            return _decomposed(torch.export.export(module, (example,), strict=False))
         except Exception as error:  # noqa: BLE001 - the user's forward may raise anything
-            _refuse_capture(error, where, input_shape)
-    return _graph(program, input_shape, where, "backbone" if isinstance(module, ExitNetwork) else "")
+            _refuse_capture(error, type(module).__name__, shape)
 
 
 def _decomposed(program: ExportedProgram) -> ExportedProgram:
@@ -131,8 +141,9 @@ def _graph(program: ExportedProgram, input_shape: tuple[int, ...], where: str, p
 def _call(node: fx.Node, num_calls: Counter[str], prefix: str) -> Call:
     invocation, path, kind = _module(node)
     path = path.removeprefix(prefix).lstrip(".")
-    line = findall(r'File "(.+?)", line (\d+)', node.meta.get("stack_trace") or "")
-    place = f"{path or 'forward'} ({':'.join(line[-1])})" if line else path or "forward"
+    lines = findall(r'File "(.+?)", line (\d+)', node.meta.get("stack_trace") or "")
+    own = [f"{file}:{line}" for file, line in lines if not Path(file).is_relative_to(_TORCH)]
+    place = f"{path or 'forward'} ({own[-1]})" if own else path or "forward"
     if isinstance(node.target, torch._ops.OpOverload):
         function = _function_name(node.target)
         schema = node.target._schema.arguments
@@ -212,8 +223,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _refuse_capture(error: Exception, where: str, input_shape: tuple[int, ...]) -> NoReturn:
-    inside = Path(torch.__file__).parent, Path(__file__)
+def _refuse_capture(error: Exception, where: str, shape: tuple[int, ...]) -> NoReturn:
+    inside = _TORCH, Path(__file__)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -224,7 +235,7 @@ def _refuse_capture(error: Exception, where: str, input_shape: tuple[int, ...]) 
         raise WorkloadError("forward branches on the values of its input", where=place, fix=_GATING) from error
     first = (str(error).strip().splitlines() or [""])[0]
     raise WorkloadError(
-        f"the forward pass cannot be captured on an input of shape {(1, *input_shape)}",
+        f"the forward pass cannot be captured on an input of shape {shape}",
         where=place,
         got=f"{type(error).__name__}: {first}",
     ) from error

@@ -51,18 +51,23 @@ def load_source(
         num_classes: of shipped networks; 10 if not given.
         width: of shipped networks.
         input_shape: of the user's module; not needed if it has an attribute of that name, as every ExitNetwork does.
-        device: where parameters are made; "meta" makes none.
+        device: where parameters are made, by seed 0; "meta" makes none.
 
     Raises:
-        OptionError: if there is no such network, file or name, or an option does not belong to it.
+        OptionError: if there is no such network, file, name or device, or an option does not belong to it.
     """
+    if not device.startswith(("cpu", "cuda", "meta")):
+        raise OptionError("no such device", got=device, expected="cpu, cuda or cuda:N")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise OptionError("PyTorch sees no CUDA device", got=device, fix="measure on cpu")
     place, _, name = source.rpartition(":")
-    with torch.device(device):
+    with torch.device(device), torch.random.fork_rng():
+        torch.manual_seed(0)
         if not place:
             return _shipped(source, num_classes, width, input_shape)
         if num_classes is not None or width != 1.0:
             raise OptionError("classes and width belong to shipped networks", where=source, fix="leave them out")
-        module = _made(source, _imported(place, source), name)
+        module = _made(source, _imported(place, source), name).to(device)
     shape = input_shape or getattr(module, "input_shape", None)
     if shape is None:
         raise OptionError("the shape of one input is not known", where=source, fix="add --input-shape 3,32,32")

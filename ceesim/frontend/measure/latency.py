@@ -1,0 +1,153 @@
+"""What early exit buys on a real device: every exit's truncated network by the clock, and the eager loop beside it.
+
+The truncated network of exit i computes head i and what it needs, and nothing else: the least that leaving there can
+cost. The eager loop runs segment after segment and brings every head's logits to the host, which applies the exclusion
+rule and goes on: the heads passed and the round trips are what deciding costs. Weights are random: time does not depend
+on them, but for denormals, which are flushed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from ceesim.errors import OptionError
+from ceesim.exits.exclusion import Exclude
+from ceesim.exits.policy import State
+from ceesim.frontend.export import captured_program
+from ceesim.frontend.measure.cuts import segments, truncated
+from ceesim.frontend.measure.joules import joules_per_call
+from ceesim.frontend.measure.perf_events import UnavailableError
+from ceesim.frontend.measure.stopwatch import Clock, Samples, time_in_turns
+
+TRUNCATED: Final = "truncated"
+LOOP: Final = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitTime:
+    """One exit at one batch size.
+
+    Args:
+        batch: inputs per call.
+        exit_index: 1..N+1.
+        truncated: the network that always stops there.
+        loop: segment by segment with a decision on the host after each head, leaving there.
+        joules: of the truncated network, per call; None if the device does not tell.
+    """
+
+    batch: int
+    exit_index: int
+    truncated: Samples
+    loop: Samples
+    joules: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRun:
+    """All measurements of a network on a device, with what the device was, and what could not be measured and why."""
+
+    device: dict[str, Any]
+    times: tuple[ExitTime, ...]
+    notes: tuple[str, ...]
+
+
+def measure_latency(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    device: str,
+    clock: Clock,
+    batches: Sequence[int],
+    num_samples: int,
+    energy_seconds: float,
+    threads: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> LatencyRun:
+    """Time `module`, already on `device`, at every exit and batch size.
+
+    Args:
+        clock: of a busy CPU, ``thread``, with PyTorch on one thread; of an idle one, ``wall``.
+        energy_seconds: for how long each truncated network is repeated under the energy meter; 0: not at all.
+        threads: of a CPU; as PyTorch has it if not given.
+        advance: called after each batch size.
+
+    Raises:
+        OptionError: if the clock is one thread's and there are several.
+        WorkloadError: if the module cannot be captured.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if clock is Clock.THREAD and torch.get_num_threads() > 1:
+        raise OptionError("one thread's processor time is not that of several", fix="measure with one thread")
+    torch.set_flush_denormal(True)
+    times: list[ExitTime] = []
+    notes: list[str] = []
+    for batch in batches:
+        program = captured_program(module, (batch, *input_shape))
+        num_outputs = len(program.graph_signature.user_outputs)
+        images = torch.randn((batch, *input_shape), generator=torch.Generator().manual_seed(0)).to(device)
+        parts, policy = segments(program), Exclude(tuple([0.5] * (num_outputs - 1)))
+        calls: dict[tuple[str, int], Callable[[], object]] = {}
+        for exit_index in range(1, num_outputs + 1):
+            calls[TRUNCATED, exit_index] = partial(truncated(program, exit_index), images)
+            calls[LOOP, exit_index] = partial(_loop, parts[:exit_index], policy, images)
+        with torch.inference_mode():
+            samples = time_in_turns(calls, clock=clock, num_samples=num_samples)
+            for exit_index in range(1, num_outputs + 1):
+                joules = None
+                if energy_seconds:
+                    try:
+                        call = calls[TRUNCATED, exit_index]
+                        joules = joules_per_call(call, device=device, seconds=energy_seconds)
+                    except UnavailableError as error:
+                        notes.append(f"energy not measured: {error}")
+                times.append(
+                    ExitTime(batch, exit_index, samples[TRUNCATED, exit_index], samples[LOOP, exit_index], joules)
+                )
+        advance()
+    return LatencyRun(_described(device) | {"clock": clock.value}, tuple(times), tuple(dict.fromkeys(notes)))
+
+
+def _loop(parts: Sequence[fx.GraphModule], policy: Exclude, images: Tensor) -> None:
+    """Run `parts`, deciding on the host after each; whatever is decided, leave after the last of them."""
+    carried: Sequence[Tensor] = (images,)
+    state: State | None = None
+    for number, part in enumerate(parts, 1):
+        results = part(*carried)
+        logits, carried = (results[0], results[1:]) if isinstance(results, tuple) else (results, ())
+        on_host = logits.float().cpu().numpy()
+        if state is None:
+            state = policy.start(np.full(len(on_host), -1), on_host.shape[1])
+        if number <= len(policy.beta):
+            _, _, state = policy.decide(number, on_host, state)
+
+
+def _described(device: str) -> dict[str, Any]:
+    """What was measured on: names and versions, threads, and how busy the machine was."""
+    described: dict[str, Any] = {"device": device, "torch": torch.__version__, "system": platform.system()}
+    if torch.device(device).type == "cuda":
+        described |= {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+        described["clock_mhz"] = torch.cuda.clock_rate(device)
+    else:
+        described |= {"name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+        described["isa"] = torch.backends.cpu.get_cpu_capability()
+    described["load_average"] = round(os.getloadavg()[0], 2)
+    return described
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

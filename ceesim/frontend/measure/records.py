@@ -1,0 +1,133 @@
+"""What `ceesim validate` prints and writes: one record per question, and the files made of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceesim.frontend.measure.audit import FlopsAudit
+from ceesim.frontend.measure.latency import ExitTime, LatencyRun
+from ceesim.frontend.measure.plot import predicted_against_measured
+from ceesim.frontend.measure.predict import Predictor, score
+from ceesim.provenance import record
+from ceesim.workload.network import Workload
+
+
+def flops_rows(found: FlopsAudit, workload: Workload) -> list[dict[str, Any]]:
+    """One row per op of an audit, as written to CSV and JSON."""
+    return [
+        {
+            "network": found.network,
+            "width": workload.width,
+            "num_classes": workload.num_classes,
+            "device": found.device,
+            "op": row.op,
+            "kind": row.kind,
+            "operations": row.ours,
+            "flop_counter": row.torch,
+            "profiler": row.profiler,
+            "executed": row.executed,
+            "executed_ratio": row.executed_ratio,
+            "kernels": " | ".join(row.kernels),
+        }
+        for row in found.rows
+    ]
+
+
+def latency_record(
+    workload: Workload, run: LatencyRun, predictors: Sequence[Predictor], rates: Sequence[float] | None
+) -> dict[str, Any]:
+    """Everything that was measured, compared, and not measured, as JSON holds it; times in seconds."""
+    batches = dict.fromkeys(time.batch for time in run.times)
+    return {
+        "schema": "ceesim.validate.latency/1",
+        "network": workload.name,
+        "width": workload.width,
+        "num_classes": workload.num_classes,
+        "machine": run.device,
+        "exit_rates": list(rates) if rates is not None else None,
+        "batches": [
+            _batch([time for time in run.times if time.batch == batch], predictors, rates) for batch in batches
+        ],
+        "notes": list(run.notes),
+    }
+
+
+def _batch(times: Sequence[ExitTime], predictors: Sequence[Predictor], rates: Sequence[float] | None) -> dict[str, Any]:
+    medians = [time.truncated.median for time in times]
+    scores = {predictor.name: score(predictor.truncated, medians) for predictor in predictors}
+    return {
+        "batch": times[0].batch,
+        "exits": [_exit(time, medians[-1], predictors) for time in times],
+        "scores": {name: asdict(found) for name, found in scores.items() if found},
+        "reduction": None
+        if rates is None
+        else {
+            "truncated": 1 - float(np.dot(rates, medians)) / medians[-1],
+            "loop": 1 - float(np.dot(rates, [time.loop.median for time in times])) / medians[-1],
+            "predicted": {predictor.name: predictor.reduction(rates) for predictor in predictors},
+        },
+    }
+
+
+def _exit(time: ExitTime, end: float, predictors: Sequence[Predictor]) -> dict[str, Any]:
+    return {
+        "exit_index": time.exit_index,
+        "truncated_s": time.truncated.median,
+        "truncated_interval_s": list(time.truncated.interval),
+        "loop_s": time.loop.median,
+        "loop_interval_s": list(time.loop.interval),
+        "joules": time.joules,
+        "share": time.truncated.median / end,
+        "predicted_share": {p.name: p.truncated[time.exit_index - 1] / p.truncated[-1] for p in predictors},
+    }
+
+
+def write_latency(out: Path, run: LatencyRun, predictors: Sequence[Predictor], content: Mapping[str, Any]) -> None:
+    """samples.csv, exits.csv, validation.json, and a plot per batch size."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(
+        out / "samples.csv",
+        [
+            {"batch": time.batch, "exit_index": time.exit_index, "kind": kind, "sample": number, "seconds": seconds}
+            for time in run.times
+            for kind, samples in (("truncated", time.truncated), ("loop", time.loop))
+            for number, seconds in enumerate(samples.seconds)
+        ],
+    )
+    write_csv(
+        out / "exits.csv",
+        [
+            {"batch": part["batch"], "exit_index": row["exit_index"], "truncated_s": row["truncated_s"]}
+            | {"truncated_low_s": row["truncated_interval_s"][0], "truncated_high_s": row["truncated_interval_s"][1]}
+            | {"loop_s": row["loop_s"], "joules": row["joules"]}
+            | {predictor.name: predictor.truncated[row["exit_index"] - 1] for predictor in predictors}
+            for part in content["batches"]
+            for row in part["exits"]
+        ],
+    )
+    for part in content["batches"]:
+        shares = {p.name: [row["predicted_share"][p.name] for row in part["exits"]] for p in predictors}
+        title = f"{content['network']}, width {content['width']:g}, batch {part['batch']}: {run.device['name']}"
+        svg = predicted_against_measured(title, [row["share"] for row in part["exits"]], shares)
+        (out / f"batch{part['batch']}.svg").write_text(svg, encoding="utf-8")
+    provenance = record({"machine": run.device}, packages=("torch", "numpy")).to_dict()
+    (out / "validation.json").write_text(json.dumps({**content, "provenance": provenance}, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line per row; the columns are those of the first.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

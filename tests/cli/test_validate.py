@@ -1,0 +1,101 @@
+"""``ceesim validate``: tables, JSON and files; a difference between exact counts is an error."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import flop_registry
+
+from ceesim.cli import exit_code
+
+VGG = ["vggsmall", "--width", "0.25"]
+
+
+def said(args: list[str], capfd: pytest.CaptureFixture[str], code: int = 0) -> tuple[str, str]:
+    assert exit_code(["validate", *args]) == code
+    out, err = capfd.readouterr()
+    return out, err
+
+
+def test_flops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(["flops", *VGG, "--out", str(tmp_path / "rows.csv")], capfd)
+    assert "total: 78,460,672 here, 78,460,672 by FlopCounterMode" in out
+    with (tmp_path / "rows.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 15
+    assert sum(int(row["operations"]) for row in rows) == 78_460_672
+    assert all(row["operations"] == row["flop_counter"] == row["profiler"] for row in rows)
+
+
+def test_a_difference_is_an_error(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(flop_registry, torch.ops.aten.addmm, lambda *_, **__: 1)
+    out, err = said(["flops", *VGG, "--json"], capfd, code=1)
+    assert json.loads(out)["operations"] == 78_460_672
+    assert "error: vggsmall: counts differ:\n- heads.0.linear: 640 here, 1 by PyTorch" in err
+
+
+@pytest.fixture
+def one_thread() -> object:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_latency(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    args = ["--batch", "1", "--samples", "3", "--clock", "thread", "--hw", "edge_npu.yaml", "--out", str(tmp_path)]
+    out, err = said(["latency", *VGG, "--trace", "vgg_w025_c10.npz", "--json", *args], capfd)
+    content = json.loads(out)
+    assert "samples.csv" in err
+    (batch,) = content["batches"]
+    assert [row["exit_index"] for row in batch["exits"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert batch["exits"][-1]["share"] == 1
+    assert set(batch["scores"]) == {"macs", "std", "edge_npu"} == set(batch["exits"][0]["predicted_share"])
+    assert sum(content["exit_rates"]) == pytest.approx(1)
+    assert set(batch["reduction"]) == {"truncated", "loop", "predicted"}
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.csv", "exits.csv", "validation.json", "batch1.svg"}
+    with (tmp_path / "samples.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 7 * 2 * 3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_latency_in_tables(capfd: pytest.CaptureFixture[str]) -> None:
+    out, err = said(
+        ["latency", "vit", "--width", "0.125", "--batch", "2", "--samples", "2", "--threads", "1", "--energy", "0.01"],
+        capfd,
+    )
+    assert "batch 2: truncated networks, with 95% intervals" in out
+    assert "predicted by macs: rank correlation" in out
+    assert err == "" or err.startswith("note: energy not measured: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["flops", "vit", "--device", "tpu"], "error: no such device (got tpu; expected cpu, cuda or cuda:N)"),
+        (["latency", *VGG, "--batch", "1,x"], "error: --batch: not a list of batch sizes (got 1,x"),
+        (["latency", *VGG, "--clock", "thread", "--threads", "2"], "error: one thread's processor time is not that"),
+        (
+            ["latency", "vggsmall", "--width", "0.5", "--trace", "vgg_w025_c10.npz"],
+            "error: vgg_w025_c10.npz: the trace is of another network (got vggsmall, width 0.25, 10 classes; expected",
+        ),
+        (["latency", *VGG, "--hw", "gone.yaml"], "error: gone.yaml: no such file"),
+    ],
+)
+@pytest.mark.usefixtures("one_thread")
+def test_errors_in_words(args: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert message in said(args, capfd, code=1)[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_no_cuda_device_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "error: PyTorch sees no CUDA device" in said(["flops", "vit", "--device", "cuda"], capfd, code=1)[1]
+
+
+def test_without_torch_the_extra_is_named(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ceesim.frontend.find_spec", lambda _: None)
+    assert "fix: pip install 'ceesim[torch]'" in said(["flops", "vit"], capfd, code=1)[1]

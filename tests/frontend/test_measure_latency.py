@@ -1,0 +1,208 @@
+"""Truncated networks compute what the whole one does; times, joules and predictions are put together as they should."""
+
+from __future__ import annotations
+
+from itertools import count
+from math import comb, isnan
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ceesim.errors import OptionError
+from ceesim.exits.policy import DecisionCost
+from ceesim.frontend.export import captured_program, export
+from ceesim.frontend.measure import joules
+from ceesim.frontend.measure.cuts import segments, truncated
+from ceesim.frontend.measure.joules import joules_per_call, rapl_meter
+from ceesim.frontend.measure.latency import measure_latency
+from ceesim.frontend.measure.perf_events import UnavailableError
+from ceesim.frontend.measure.plot import predicted_against_measured
+from ceesim.frontend.measure.predict import counted, score, simulated
+from ceesim.frontend.measure.stopwatch import Clock, Samples, time_in_turns
+from ceesim.frontend.models import build_network
+from ceesim.workload.flops import Convention
+
+
+class Branchy(nn.Module):
+    """A tuple of logits, with a shortcut over the first tap, a head with a stored table, and writes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.bn = nn.BatchNorm2d(4)
+        self.early, self.last = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.register_buffer("table", torch.arange(3.0))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.relu_(self.bn(self.conv1(images)))
+        early = self.early(x.mean((2, 3))) + self.table
+        x = self.conv2(x) + x + images
+        return early, self.last(x.amax((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def branchy() -> nn.Module:
+    torch.manual_seed(1)
+    return Branchy().eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["branchy", "vit", "resnet50"])
+def test_cuts_compute_what_the_whole_network_does(name: str, branchy: nn.Module) -> None:
+    module = branchy if name == "branchy" else build_network(name, 10, width=0.125).eval()
+    shape = (2, 1, 8, 8) if name == "branchy" else (2, 3, 32, 32)
+    images = torch.randn(shape)
+    expected = module(images)
+    program = captured_program(module, shape)
+    carried = (images,)
+    for number, part in enumerate(segments(program), 1):
+        logits, *rest = results if isinstance(results := part(*carried), tuple) else (results,)
+        carried = tuple(rest)
+        assert torch.equal(logits, expected[number - 1])
+        assert torch.equal(truncated(program, number)(images), expected[number - 1])
+    assert carried == ()
+
+
+def test_a_truncated_network_runs_nothing_that_it_does_not_need(branchy: nn.Module) -> None:
+    program = captured_program(branchy, (1, 1, 8, 8))
+
+    def convolutions(module: torch.fx.GraphModule) -> int:
+        return sum("conv2d" in str(node.target) for node in module.graph.nodes if node.op == "call_function")
+
+    assert [convolutions(truncated(program, i)) for i in (1, 2)] == [1, 2]
+    assert [convolutions(part) for part in segments(program)] == [1, 1]
+    linears = [str(node.target) for node in truncated(program, 2).graph.nodes if "linear" in str(node.target)]
+    assert len(linears) == 1  # the early head is gone
+
+
+def test_the_interval_of_a_median_covers_it() -> None:
+    for num_samples in (2, 5, 6, 20, 51, 100):
+        samples = Samples(tuple(map(float, range(1, num_samples + 1))))
+        low, high = samples.interval
+        assert samples.median == (num_samples + 1) / 2
+        assert low + high == num_samples + 1  # symmetric
+        covered = sum(comb(num_samples, rank) for rank in range(int(low), int(high))) / 2**num_samples
+        assert covered >= 0.95 or (low, high) == (1, num_samples)
+    assert Samples(tuple(range(1, 101))).interval == (40, 61)
+
+
+def test_calls_take_turns_and_are_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    ticks = count(0, 1_000_000)
+    monkeypatch.setattr("time.perf_counter_ns", lambda: next(ticks))
+    samples = time_in_turns(
+        {"a": lambda: log.append("a"), "b": lambda: log.append("b")}, clock=Clock.WALL, num_samples=20
+    )
+    assert log[:6] == ["a"] * 3 + ["b"] * 3
+    turns = [{*log[i : i + 2]} for i in range(6, len(log), 2)]
+    assert turns == [{"a", "b"}] * 20
+    assert {"".join(log[i : i + 2]) for i in range(6, len(log), 2)} == {"ab", "ba"}
+    assert samples["a"].seconds == (1e-3,) * 20
+
+
+def test_a_run_measures_every_exit_and_batch(branchy: nn.Module) -> None:
+    threads = torch.get_num_threads()
+    try:
+        run = measure_latency(
+            branchy,
+            (1, 8, 8),
+            device="cpu",
+            clock=Clock.THREAD,
+            batches=(1, 3),
+            num_samples=3,
+            energy_seconds=0.0,
+            threads=1,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert [(time.batch, time.exit_index) for time in run.times] == [(1, 1), (1, 2), (3, 1), (3, 2)]
+    assert all(len(time.truncated.seconds) == len(time.loop.seconds) == 3 for time in run.times)
+    assert all(min(time.truncated.seconds) > 0 for time in run.times)
+    assert (run.device["clock"], run.device["threads"]) == ("thread", 1)
+
+
+def test_a_threads_clock_wants_one_thread(branchy: nn.Module) -> None:
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(OptionError, match="not that of several"):
+            measure_latency(
+                branchy,
+                (1, 8, 8),
+                device="cpu",
+                clock=Clock.THREAD,
+                batches=(1,),
+                num_samples=2,
+                energy_seconds=0,
+                threads=2,
+            )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rapl(root: Path, *packages: tuple[int, int]) -> None:
+    for number, (energy, largest) in enumerate(packages):
+        package = root / f"intel-rapl:{number}"
+        package.mkdir()
+        (package / "energy_uj").write_text(str(energy))
+        (package / "max_energy_range_uj").write_text(str(largest))
+        (root / f"intel-rapl:{number}:0").mkdir()  # a part of the package, not to be counted twice
+
+
+def test_packages_are_summed(tmp_path: Path) -> None:
+    rapl(tmp_path, (1_500_000, 10_000_000), (500_000, 10_000_000))
+    read, wraps_at = rapl_meter(tmp_path)
+    assert (read(), wraps_at) == (2.0, 20.0)
+
+
+def test_no_meter_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="no energy counter"):
+        rapl_meter(tmp_path)
+
+
+def test_energy_is_per_call_and_survives_the_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter((8.0, 3.0))
+    monkeypatch.setattr(joules, "rapl_meter", lambda: (lambda: next(readings), 10.0))
+    ticks = iter((0.0, 0.0, 1.0, 2.0, 3.0))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    calls = []
+    assert joules_per_call(lambda: calls.append(1), device="cpu", seconds=2.0) == 5.0 / 2
+    assert len(calls) == 3  # one to warm up
+
+
+def test_predictors_of_a_network() -> None:
+    with torch.device("meta"):
+        network = build_network("vggsmall", 10, width=0.25)
+    workload = export(network, network.input_shape, name="vggsmall", num_classes=10, width=0.25)
+    macs = counted(workload, Convention.MACS)
+    assert macs.path == tuple(map(float, workload.path_macs()))
+    assert macs.truncated[-1] == macs.backbone
+    assert all(alone <= passed for alone, passed in zip(macs.truncated, macs.path, strict=True))
+    npu = simulated(workload, "edge_npu.yaml", DecisionCost(compares=20, state_bits=10))
+    assert npu.name == "edge_npu"
+    assert npu.truncated[-1] == npu.backbone
+    assert list(npu.truncated) == sorted(npu.truncated)
+    at_the_end = (0.0,) * 6 + (1.0,)
+    assert macs.reduction(at_the_end) == 1 - macs.path[-1] / macs.backbone
+    assert npu.reduction(at_the_end) < 0  # the heads cost something
+
+
+def test_scores() -> None:
+    perfect = score((1, 2, 4), (10, 20, 40))
+    assert perfect is not None
+    assert (perfect.rank_correlation, perfect.mape_percent) == (1.0, 0.0)
+    off = score((1, 2, 4), (20, 10, 40))
+    assert off is not None
+    assert off.rank_correlation == 0.5
+    assert off.mape_percent == pytest.approx((50 + 100) / 2)
+    assert score((1,), (1,)) is None
+    assert not isnan(off.rank_correlation)
+
+
+def test_the_plot_has_a_point_per_exit_and_predictor() -> None:
+    svg = predicted_against_measured("vgg <small>", (0.1, 0.5, 1.0), {"macs": (0.2, 0.4, 1.0), "npu": (0.1, 0.6, 1.0)})
+    points = [title.text for title in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
+    assert len(points) == 6
+    assert points[0] == "macs, exit 1: measured 0.100, predicted 0.200"
