@@ -77,6 +77,7 @@ def command(
         chosen = read_policy(Path(policy)).policy
         inputs, *rated = (one.under(chosen) for one in (inputs, *rated))
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         warn_of_precision(hardware, inputs)
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_sweep(path: Path) -> pandas.DataFrame:
-    """The table that a sweep wrote at `path`; floats come back exactly.
+    """The table that a sweep wrote at `path`; an empty cell is a missing value.
 
     Raises:
         OutputError: if it cannot be read, or is no such table.
@@ -23,7 +23,7 @@ def read_sweep(path: Path) -> pandas.DataFrame:
         if path.suffix == ".parquet":
             table = pandas.read_parquet(path)
         else:
-            table = pandas.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+            table = pandas.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as problem:
         raise OutputError(f"not a table: {str(problem)[:200]}", where=str(path)) from None
     if list(table.columns[:2]) != ["point", "status"]:

@@ -75,7 +75,7 @@ def sweep(
         for rows in crew.evaluate(_chunks(space, 0)):
             writer.writerows(rows)
     text.seek(0)
-    return pandas.read_csv(text, float_precision="round_trip")
+    return pandas.read_csv(text, keep_default_na=False, na_values=[""])
 
 
 def continue_sweep(

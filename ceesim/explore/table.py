@@ -188,12 +188,12 @@ def _recover(stream: IO[bytes], path: Path, columns: tuple[str, ...]) -> tuple[i
         for line in reader:
             if not line.endswith(b"\n"):
                 break
-            index, status = line.split(b",", 2)[:2]
+            index, _, rest = line.partition(b",")
             if index != str(num_rows).encode():
-                where, got = f"{path}:{num_rows + 2}", index.decode(errors="replace")
+                where, got = f"{path}:{num_rows + 2}", index.decode(errors="replace").strip()
                 raise OutputError("is damaged", where=where, got=f"point {got}", expected=f"point {num_rows}")
             num_rows += 1
-            num_failed += status == FAILED.encode()
+            num_failed += rest.startswith(f"{FAILED},".encode())
             whole += len(line)
     stream.truncate(whole)
     return num_rows, num_failed
