@@ -57,7 +57,6 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
     require_torch("ceesim capture")
     if options["data"] is None:
         raise OptionError("a checkpoint is run over data", where="--data", fix="name the data set it was trained on")
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
@@ -65,10 +64,10 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
     from ceesim.frontend.capture import capture
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images
-    from ceesim.frontend.distributed import choose_device
+    from ceesim.frontend.distributed import choose_device, limit_threads
 
     if options["threads"]:
-        torch.set_num_threads(options["threads"])
+        limit_threads(options["threads"])
     checkpoint = Checkpoint.load(source)
     chosen = choose_policy(policy, checkpoint.network().num_exits) if policy else None
     data = load_images(options["data"], name=options["data_name"] or checkpoint.config.dataset)

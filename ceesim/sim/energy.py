@@ -139,4 +139,4 @@ def _shares(total: int, weights: Int64s) -> Int64s:
 def _gated(program: Program, layer_macs: Int64s, density: Mapping[str, float]) -> Int64s:
     """Gated MACs [rows, layers] of MACs [rows, layers]."""
     zeros = np.array([1 - density.get(layer.name, 1.0) for layer in program.layers])
-    return np.floor(layer_macs * zeros).astype(np.int64)
+    return np.asarray(np.floor(layer_macs * zeros), np.int64)
