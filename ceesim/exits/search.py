@@ -192,12 +192,15 @@ def search(
     task = _Task(ladder_of(space, evidence), prices, goal, tuple(order or by_segment_macs(trace.workload)))
     start: Positions = tuple(0 if i in kept else None for i in range(1, num_exits + 1))
     find = _paper if method is Method.PAPER else _cheaper_start
-    state = find(task, task.stand(start))
-    while space.choose_exits and (leaner := _without_one(task, state, find)) is not None:
-        state = leaner
+    full = find(task, task.stand(start))
+    lean = full
+    while space.choose_exits and (leaner := _without_one(task, lean, find)) is not None:
+        lean = leaner
     if method is Method.BUDGETED:
-        state = _trade(task, state)
-    return task.ladder.policy(state.positions)
+        lean = _trade(task, lean)
+        full = _trade(task, full) if space.choose_exits else lean
+    best = lean if lean.cost <= full.cost * (1 + _NOTHING) else full
+    return task.ladder.policy(best.positions)
 
 
 def by_segment_macs(workload: Workload) -> tuple[int, ...]:
