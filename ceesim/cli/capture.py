@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--policy", metavar="FILE|NAME", help="Who decides: policy.json, or never, oracle [default: never].")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Run as int8 hardware computes [default: float32].")
 @click.option("--density", is_flag=True, help="Measure the share of non-zeros in each op's ifmap [default: off].")
+@click.option("--inputs", type=click.IntRange(1), help="Evenly spaced inputs of the split [default: all].")
 @click.option("--batch", type=click.IntRange(1), default=250, show_default=True, help="Inputs per forward pass.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
@@ -80,6 +81,7 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
             policy=chosen,
             quantize=options["quantize"],
             density=options["density"],
+            num_inputs=options["inputs"],
             batch=options["batch"],
             device=choose_device(options["device"]),
             advance=lambda num_inputs: bar.advance(task, num_inputs),

@@ -44,6 +44,7 @@ def capture(
     policy: ExitPolicy | None = None,
     quantize: str | None = None,
     density: bool = False,
+    num_inputs: int | None = None,
     batch: int = 250,
     device: torch.device | None = None,
     advance: Callable[[int], None] | None = None,
@@ -54,6 +55,7 @@ def capture(
         policy: who decides; by default nobody leaves early, and any policy can be replayed later.
         quantize: "int8", or None for float32.
         density: also measure the share of non-zero values in each op's ifmap.
+        num_inputs: evenly spaced inputs of the split; None: all.
         batch: inputs per forward pass.
         advance: called with the number of inputs after each batch.
 
@@ -77,7 +79,7 @@ def capture(
         )
     policy = Never() if policy is None else policy
     parts = data.split(config.num_val, config.seed)
-    part = parts[split]
+    part = parts[split] if num_inputs is None else parts[split].spread(num_inputs)
     if Preprocessing.of(parts["train"].images, config.preprocessing.image_size) != config.preprocessing:
         raise DataError(
             "not the images of the checkpoint: the mean or deviation of the training part differs",
@@ -173,7 +175,7 @@ def _against(
 def _batches(
     part: ImagePart, preprocessing: Preprocessing, batch: int, device: torch.device | None
 ) -> Iterator[Tensor]:
-    chosen = part.images[:: max(1, len(part) // CALIBRATION)][:CALIBRATION]
+    chosen = part.spread(CALIBRATION).images
     for start in range(0, len(chosen), batch):
         yield preprocessing(torch.from_numpy(chosen[start : start + batch]).to(device))
 

@@ -2,7 +2,7 @@
 
 Killed at any moment and started again, a run ends with the weights of an uninterrupted one (same device, same number
 of threads): an epoch depends only on the checkpoint before it and on generators seeded by (seed, epoch, rank).
-Validation accuracy in the CSV is a monitor: float32, on every k-th validation image.
+Validation accuracy in the CSV is a monitor: float32, on evenly spaced validation images.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def train(
         )
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
-    monitor = _every_kth(parts["val"], MONITORED)
+    monitor = parts["val"].spread(MONITORED)
     images_per_epoch = _steps_per_epoch(part, config.recipe, world) * (config.recipe.batch // world) * world
     progress.start(config.epochs, images_per_epoch, len(history))
     for epoch in range(len(history), config.epochs):
@@ -284,11 +284,6 @@ def _steps_per_epoch(part: ImagePart, recipe: Recipe, world: int) -> int:
             "the batch does not fit", got=recipe.batch, expected=f"{world} to {len(part)} images over {world} processes"
         )
     return len(part) // (share * world)
-
-
-def _every_kth(part: ImagePart, at_most: int) -> ImagePart:
-    step = max(1, len(part) // at_most)
-    return part.take(np.arange(0, len(part), step)[:at_most])
 
 
 def _seed(seed: int, epoch: int, stream: int) -> int:

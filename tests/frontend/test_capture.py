@@ -186,6 +186,12 @@ def test_a_trace_says_what_was_run(trained: Callable[[str], Path], digits: Image
     assert again.static_accuracy > 0.5
 
 
+def test_a_capture_of_some_inputs_spreads_over_the_split(trained: Callable[[str], Path], digits: ImageData) -> None:
+    whole, some = (capture(trained("vggsmall"), digits, "test", num_inputs=number) for number in (None, 100))
+    assert (whole.num_inputs, some.num_inputs) == (360, 100)
+    np.testing.assert_array_equal(some.labels, whole.labels[np.arange(100) * 360 // 100])
+
+
 def test_two_captures_give_the_same_bytes(trained: Callable[[str], Path], digits: ImageData, tmp_path: Path) -> None:
     for name in ("one", "two"):
         save_trace(capture(trained("vggsmall"), digits, "val"), tmp_path / name)
