@@ -13,6 +13,7 @@ import click
 from ceesim.errors import OptionError
 
 if TYPE_CHECKING:
+    from ceesim.hardware.model import Hardware
     from ceesim.mapping.gemm_table import Product
 
 _SIZES = ("m", "k", "n")
@@ -41,18 +42,30 @@ _DEFAULTS = {"rows": "16", "cols": "16", "dataflow": "ws", "profile": "textbook"
     type=click.Path(path_type=Path),
     help="CSV file with columns profile,dataflow,rows,cols,m,k,n, instead of the options above. Default: none.",
 )
+@click.option(
+    "--hw",
+    metavar="FILE",
+    help="Hardware YAML: its array is priced, and total_cycles and dram_bytes say what the product costs end to end. "
+    "Default: none.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="File to write instead of stdout. Default: stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON list instead of CSV. Default: off.")
-def command(table: Path | None, out: Path | None, as_json: bool, **options: str | None) -> None:
+def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool, **options: str | None) -> None:
     """Price matrix products m×k by k×n on a bare PE array, in cycles (differences of clock edges).
 
     compute_cycles is the whole product, untiled; fold_cycles one full fold alone; interval_cycles what each fold
-    adds when another follows.
+    adds when another follows. With --hw the operands also come from DRAM and the result goes back, in tiles:
+    total_cycles and dram_bytes.
 
     Example: ceesim gemm --m 1024 --k 1152 --n 128 --rows 16 --cols 16 --dataflow ws --profile textbook
     """
     from ceesim.mapping.gemm_table import COLUMNS, priced, product_of, read_products
 
+    hardware = None
+    if hw is not None:
+        from ceesim.hardware.load import load_hardware
+
+        hardware = load_hardware(hw)
     given = {name: value for name, value in options.items() if value is not None}
     products: list[Product]
     if table is not None:
@@ -67,9 +80,14 @@ def command(table: Path | None, out: Path | None, as_json: bool, **options: str 
         missing = [f"--{name}" for name in _SIZES if name not in given]
         if missing:
             raise click.UsageError(f"needs {' '.join(missing)}, or --table FILE.csv")
-        cells = {**_DEFAULTS, **given}
+        of_array = [name for name in _DEFAULTS if name in given]
+        if hardware and of_array:
+            raise OptionError(
+                "--hw has its own array", got=" ".join(f"--{name}" for name in of_array), fix="leave them out, or --hw"
+            )
+        cells = {**(_array_of(hardware) if hardware else _DEFAULTS), **given}
         products = [product_of({name: cells[name] for name in COLUMNS}, "options")]
-    rows = list(priced(products))
+    rows = list(priced(products, hardware))
     if as_json:
         text = json.dumps(rows, indent=2) + "\n"
     else:
@@ -82,3 +100,20 @@ def command(table: Path | None, out: Path | None, as_json: bool, **options: str 
         click.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+def _array_of(hardware: Hardware) -> dict[str, str]:
+    """The cells that describe the array of `hardware`."""
+    array = hardware.array
+    if array.profile is None:
+        raise OptionError(
+            "the array of this hardware has a timing section instead of a profile",
+            where=hardware.name,
+            fix="a product on it is priced by `ceesim run` only; or name a profile in the file",
+        )
+    return {
+        "profile": array.profile.value,
+        "dataflow": array.dataflow.value,
+        "rows": str(array.rows),
+        "cols": str(array.cols),
+    }

@@ -14,11 +14,15 @@ from typing import Final, TypeVar
 
 from ceesim.errors import CeesimError, HardwareError, OptionError, collected
 from ceesim.hardware.array import Dataflow, Profile
+from ceesim.hardware.model import Hardware
 from ceesim.mapping.folds import FoldTiming, fold_timing, gemm_timing
+from ceesim.mapping.gemm_end_to_end import price_product
+from ceesim.mapping.machine import machine_of
 from ceesim.workload.ops import LARGEST_DIMENSION, Gemm
 
 COLUMNS: Final = ("profile", "dataflow", "rows", "cols", "m", "k", "n")
 RESULTS: Final = ("folds", "compute_cycles", "fold_cycles", "interval_cycles", "mapping_efficiency", "utilisation")
+END_TO_END: Final = ("total_cycles", "dram_bytes")
 LARGEST_ARRAY: Final = 2**16
 """Most rows or columns of an array, as in a hardware file."""
 
@@ -94,9 +98,21 @@ def product_of(cells: Mapping[str, str], where: str) -> Product:
     return Product(array, Gemm(m, k, n), cells)
 
 
-def priced(products: Sequence[Product]) -> Iterator[dict[str, str | int | float]]:
-    """Every product's cells with `RESULTS`: compute_cycles of the whole op, fold_cycles of one full fold alone."""
+def priced(products: Sequence[Product], hardware: Hardware | None = None) -> Iterator[dict[str, str | int | float]]:
+    """Every product's cells with `RESULTS`: compute_cycles of the whole op, fold_cycles of one full fold alone.
+
+    Args:
+        hardware: adds `END_TO_END`: cycles and bytes with operands from DRAM and the result back to it.
+
+    Raises:
+        OptionError: if a product is for another array than that of `hardware`.
+        MappingError: if a product does not fit its buffers.
+    """
+    own = machine_of(hardware).fold if hardware else None
     for product in products:
+        if own is not None and product.array != own:
+            raise OptionError("a product for another array than that of --hw", got=", ".join(product.cells.values()))
+        total = price_product(product.gemm, hardware) if hardware else None
         price = gemm_timing(product.array, product.gemm)
         yield {
             **{name: int(cell) if name in COLUMNS[2:] else cell for name, cell in product.cells.items()},
@@ -106,6 +122,7 @@ def priced(products: Sequence[Product]) -> Iterator[dict[str, str | int | float]
             "interval_cycles": price.interval_cycles,
             "mapping_efficiency": round(price.mapping_efficiency, _DIGITS),
             "utilisation": round(price.utilisation, _DIGITS),
+            **(dict(zip(END_TO_END, (total.total_cycles, total.dram_bytes), strict=True)) if total else {}),
         }
 
 
@@ -121,7 +138,7 @@ def _check_header(header: Sequence[str], where: str) -> None:
     for name in header:
         if header.count(name) > 1:
             raise OptionError(f"column {name} stands twice", where=f"{where}:1", fix="remove or rename one of them")
-        if name in RESULTS:
+        if name in (*RESULTS, *END_TO_END):
             raise OptionError(f"column {name} is for the result", where=f"{where}:1", fix="remove or rename the column")
 
 

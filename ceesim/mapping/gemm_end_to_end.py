@@ -1,0 +1,77 @@
+"""One matrix product on a whole hardware: its operands loaded from DRAM, multiplied, drained and stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ceesim.errors import MappingError
+from ceesim.hardware.model import Hardware
+from ceesim.mapping.fusion import FusedLayer
+from ceesim.mapping.loops import (
+    AMOUNTS,
+    LATENCY,
+    NONE,
+    OCCUPANCY,
+    ROW,
+    UNIT,
+    WAITS,
+    Place,
+    emit,
+    flush_store,
+    max_rows,
+    new_cursor,
+    new_stream,
+)
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.search import Capacity, choose
+from ceesim.program.command import DRAM_AMOUNTS
+from ceesim.program.executor import execute_rows
+from ceesim.units import format_bytes
+from ceesim.workload.ops import INPUT, Gemm, linear
+
+
+@dataclass(frozen=True, slots=True)
+class EndToEnd:
+    """From the first command to the last store, with everything from and to DRAM.
+
+    Args:
+        tiling: rows of m, k and n of a tile.
+    """
+
+    total_cycles: int
+    dram_bytes: int
+    tiling: tuple[int, int, int]
+
+
+def price_product(gemm: Gemm, hardware: Hardware) -> EndToEnd:
+    """What an m×k by k×n product costs on `hardware`, under the mapper's best tiling.
+
+    Raises:
+        MappingError: if it fits the buffers under no tiling.
+    """
+    op = linear("product", INPUT, (gemm.m, gemm.k), gemm.n)
+    layer = FusedLayer(op, ("product",), "linear", 1, False, (INPUT,), "product", gemm.m * gemm.n, (), gemm.m * gemm.n)
+    machine, queue, buffers = machine_of(hardware), queues_of(hardware), hardware.buffers
+    nest = nest_of(layer, hardware, Operands((True,), weights_pinned=False, ofmap_to_dram=True))
+    choice = choose(nest, machine, Capacity(buffers.weight_bytes, buffers.psum_bytes, buffers.activation_bytes), queue)
+    if choice is None:
+        raise MappingError(
+            f"the product {gemm.m}×{gemm.k} by {gemm.k}×{gemm.n} fits the buffers under no tiling",
+            where=hardware.name,
+            got=f"weight {format_bytes(buffers.weight_bytes)}, psum {format_bytes(buffers.psum_bytes)}, "
+            f"activation {format_bytes(buffers.activation_bytes)}",
+            fix="enlarge the buffers, or shrink the array",
+        )
+    stream, cursor = new_stream(max_rows(nest, choice.tiling), True), new_cursor()
+    emit(nest, choice.tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
+    flush_store(machine, stream, cursor)
+    rows = int(cursor[ROW])
+    times = np.empty((2, rows), np.int64)
+    end = execute_rows(
+        rows, queue, stream[:, UNIT], stream[:, OCCUPANCY], stream[:, LATENCY], stream[:, WAITS:AMOUNTS], *times
+    )
+    moved = stream[:rows, AMOUNTS:][:, list(DRAM_AMOUNTS)].sum()
+    return EndToEnd(int(end), int(moved), (choice.tiling.rows, choice.tiling.k, choice.tiling.n))

@@ -1,0 +1,43 @@
+"""A product on a whole hardware: no faster than its array alone, no fewer bytes than its operands, exact on paper."""
+
+import pytest
+
+from ceesim.errors import MappingError
+from ceesim.hardware.load import load_hardware
+from ceesim.mapping.folds import gemm_timing
+from ceesim.mapping.gemm_end_to_end import price_product
+from ceesim.mapping.machine import machine_of
+from ceesim.workload.ops import Gemm
+
+
+@pytest.mark.parametrize("name", ["edge_npu", "gemmini_16", "eyeriss_like"])
+@pytest.mark.parametrize("gemm", [Gemm(1, 64, 10), Gemm(1024, 27, 128), Gemm(7, 300, 50)])
+def test_never_below_the_array_or_the_operands(name: str, gemm: Gemm) -> None:
+    hardware = load_hardware(f"{name}.yaml")
+    price = price_product(gemm, hardware)
+    bits = hardware.precision
+    least = (gemm.m * (gemm.k + gemm.n) * bits.activation_bits + gemm.k * gemm.n * bits.weight_bits) // 8
+    assert price.dram_bytes >= least
+    assert price.total_cycles > gemm_timing(machine_of(hardware).fold, gemm).compute_cycles
+    bandwidth = hardware.dram.bandwidth_bytes_per_s
+    assert bandwidth is not None
+    assert price.total_cycles >= price.dram_bytes * hardware.clock_hz / bandwidth
+
+
+def test_one_tile_by_hand() -> None:
+    # 1×16 by 16×16 on edge_npu, one tile. DRAM latency 60 ns = 30 cycles, 12.8 B a cycle, set-up 19 cycles.
+    price = price_product(Gemm(1, 16, 16), load_hardware("edge_npu.yaml"))
+    # ifmap: 16 B, data 2 cycles; two transfers overlap at most, so the next starts ceil((30 + 2 + 2·6) / 2) = 22 later
+    # weights: 256 B, data 20 cycles, latency 19 + 30 + 20
+    loaded = 22 + 69
+    # array: 50 for the layer, L = 16, S = (1 − 1) + 15 + 15 + 1
+    multiplied = loaded + 50 + 16 + 31
+    # drain: 16 element-ops on 16 lanes, latency 4; store: 19 + 2 + 6
+    assert price.total_cycles == multiplied + 1 + 4 + 19 + 2 + 6
+    assert price.dram_bytes == 16 + 256 + 16
+
+
+def test_too_small_buffers_are_refused() -> None:
+    hardware = load_hardware("edge_npu.yaml", {"buffers.activation": "32 B", "dma.beat": 4})
+    with pytest.raises(MappingError, match="fits the buffers under no tiling"):
+        price_product(Gemm(64, 64, 64), hardware)
