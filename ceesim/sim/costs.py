@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ceesim.program.command import DRAM_AMOUNTS, NUM_AMOUNTS, NUM_UNITS, Amount, Int64s, Program, Timeline
 from ceesim.program.executor import execute
-from ceesim.sim.machine import simulate
+from ceesim.sim.machine import happened, simulate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +66,15 @@ def price(program: Program) -> ExitCosts:
     """Prices from one pass of the compiled executor."""
     timeline = execute(program)
     leave = [int(timeline.finish_cycles[row]) if program.takes_exits else None for row in program.decisions]
-    happened = [
-        np.ones(program.num_commands, np.bool_) if cycle is None else timeline.start_cycles < cycle
-        for cycle in (*leave, None)
+    masks = [
+        np.ones(program.num_commands, np.bool_)
+        if cycle is None
+        else happened(program, timeline.start_cycles, exit_index, cycle)
+        for exit_index, cycle in enumerate((*leave, None), start=1)
     ]
-    ends = [int(timeline.finish_cycles[mask].max(initial=0)) for mask in happened]
+    ends = [int(timeline.finish_cycles[mask].max(initial=0)) for mask in masks]
     latency = [end if cycle is None else cycle for cycle, end in zip((*leave, None), ends, strict=True)]
-    return _sum_up(program, timeline, happened, latency, ends)
+    return _sum_up(program, timeline, masks, latency, ends)
 
 
 def price_by_events(program: Program) -> ExitCosts:
@@ -90,13 +92,13 @@ def price_by_events(program: Program) -> ExitCosts:
 def _sum_up(
     program: Program,
     timeline: Timeline,
-    happened: list[npt.NDArray[np.bool_]],
+    masks: list[npt.NDArray[np.bool_]],
     latency: list[int],
     ends: list[int],
 ) -> ExitCosts:
-    num_exits, num_layers = len(happened), len(program.layers)
+    num_exits, num_layers = len(masks), len(program.layers)
     # what has happened for an exit has happened for every later one: a command belongs to the first that it counts for
-    first = num_exits - np.stack(happened).sum(axis=0)
+    first = num_exits - np.stack(masks).sum(axis=0)
     key = first * num_layers + program.layer
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))

@@ -43,6 +43,21 @@ class Inference:
         return np.not_equal(self.timeline.start_cycles, NOT_STARTED)
 
 
+def happened(program: Program, start_cycles: Int64s, exit_index: int, leave_cycle: int) -> npt.NDArray[np.bool_]:
+    """[commands] what an input that leaves at an exit has caused: the commands that started before it left.
+
+    One that started in the very cycle in which it left, while the decision was not yet known, did not happen, unless
+    the decision needed it: that took no time, like the decision itself.
+    """
+    mask = (start_cycles >= 0) & (start_cycles < leave_cycle)
+    needed = list(program.decisions[:exit_index])
+    for row in needed:
+        if not mask[row]:
+            mask[row] = True
+            needed += [wait for wait in program.waits[row].tolist() if wait != NO_COMMAND]
+    return mask
+
+
 class Machine:
     """An accelerator that executes one Program, one input at a time, in a SimPy environment."""
 
@@ -66,10 +81,9 @@ class Machine:
         begin = int(env.now)
         flight.processes = [env.process(self._serve(queue, flight)) for queue in self._queues]
         yield env.all_of(flight.processes)
-        # a command that started in the very cycle of the decision, before the decision was known, did not happen
         start, finish = np.array(flight.start, np.int64), np.array(flight.finish, np.int64)
         if flight.leave_at is not None:
-            never = start >= flight.leave_at
+            never = ~happened(program, start - begin, exit_index, flight.leave_at - begin)
             start[never] = finish[never] = NOT_STARTED
         end = int(finish.max(initial=begin))
         if end > env.now:
