@@ -1,0 +1,76 @@
+"""`ceesim run` as a user types it: the page, the files, JSON for machines, one clear error for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ceesim.cli.run import command
+from ceesim.errors import CeesimError
+
+MAIN = ["--hw", "edge_npu.yaml", "--trace", "vgg_w025_c10.npz", "--engine", "compiled"]
+
+
+def test_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command, MAIN)
+    assert done.exit_code == 0
+    page = done.stdout
+    assert page.splitlines()[0] == "vggsmall at width 0.25 on edge_npu"
+    for part in ("accuracy", "Exits", "Layers", "Dynamic against static", "Energy by component", "worst case"):
+        assert part in page
+    assert "fewer MACs became" in page
+    assert "note: the exits were decided in float32" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_json_is_the_summary_file(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [*MAIN, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert done.stdout == (tmp_path / "out" / "summary.json").read_text()
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["engine"] == "compiled"
+    assert [file["name"] for file in manifest["files"]] == ["edge_npu.yaml", "vgg_w025_c10.npz"]
+    assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_overrides_and_policies_change_what_is_run() -> None:
+    plain = json.loads(CliRunner().invoke(command, [*MAIN, "--json"]).stdout)
+    wider = json.loads(CliRunner().invoke(command, [*MAIN, "--json", "--set", "array.rows=32"]).stdout)
+    fixed = json.loads(CliRunner().invoke(command, [*MAIN, "--json", "--policy", "fixed", "--threshold", "2"]).stdout)
+    assert wider["static"]["latency_cycles"]["mean"] < plain["static"]["latency_cycles"]["mean"]
+    assert fixed["exit_rate"] == [0, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "array.rows=0"], "array.rows"),
+        (["--set", "residency=auto"], "--rates"),
+        (["--set", "residency=auto", "--rates", "vgg_w025_c10.npz"], "the very inputs that are measured"),
+        (["--policy", "exclude"], "takes --beta"),
+        (["--policy", "exclude", "--beta", "0.5,0.5"], "another number of exits"),
+        (["--policy", "exclude", "--beta", "much"], "not a list of numbers"),
+        (["--policy", "fixed", "--threshold", "1.5"], "whole number"),
+        (["--policy", "nonsense"], "no such policy"),
+        (["--policy", "missing.json"], "no such file"),
+        (["--beta", "0.5"], "belong to a policy"),
+        (["--set", "buffers.activation=64 B", "--set", "dma.beat=4"], "fits the buffers under no tiling"),
+    ],
+)
+def test_one_error_and_nothing_written(options: list[str], message: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [*MAIN, *options, "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, CeesimError)
+    assert message in str(done.exception)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--hw", "missing.yaml"), ("--trace", "missing.npz"), ("--trace", "edge_npu.yaml")]
+)
+def test_files_that_are_not_there(option: str, value: str) -> None:
+    arguments = [value if i and MAIN[i - 1] == option else argument for i, argument in enumerate(MAIN)]
+    assert isinstance(CliRunner().invoke(command, arguments).exception, CeesimError)

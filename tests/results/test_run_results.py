@@ -1,0 +1,176 @@
+"""What a run says: fixed keys, parts that sum to their wholes, the same bytes from both executors and every time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ceesim.errors import OutputError
+from ceesim.exits.references import Fixed, Never
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.hardware.energy.price import Waiting
+from ceesim.hardware.load import load_hardware
+from ceesim.program.command import Amount
+from ceesim.results.exit_value import exit_values
+from ceesim.results.summary import percentile, summary
+from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
+from ceesim.results.verdict import verdict
+from ceesim.results.write import write_run
+from ceesim.shipped import Shelf, find
+from ceesim.sim.result import RunResult
+from ceesim.sim.run import PrecisionWarning, run
+
+FILES = ("summary.json", "layers.csv", "exits.csv", "inputs.csv")
+
+
+@pytest.fixture(scope="module")
+def trace() -> ExitTrace:
+    return load_trace(find("vgg_w025_c10.npz", Shelf.TRACES))
+
+
+@pytest.fixture(scope="module")
+def result(trace: ExitTrace) -> RunResult:
+    with pytest.warns(PrecisionWarning):
+        return run("edge_npu.yaml", trace, engine="compiled")
+
+
+def test_the_key_set_is_fixed(result: RunResult) -> None:
+    numbers = summary(result)
+    assert list(numbers) == [
+        "schema", "hardware", "network", "dataset", "num_inputs", "width", "policy", "scenario", "batch", "clock_hz",
+        "flops_convention", "area_mm2", "accuracy", "exit_rate", "dynamic", "static", "reduction",
+    ]  # fmt: skip
+    measures = {
+        "macs", "flops", "latency_cycles", "latency_s", "energy_pj", "dram_bytes", "executed_macs", "wasted_macs",
+        "wasted_dram_bytes", "power_w", "edp_js", "throughput_per_s", "deadline_misses",
+    }  # fmt: skip
+    assert {*numbers["dynamic"]} == {*numbers["static"]} == measures
+    assert {*numbers["dynamic"]["latency_cycles"]} == {"mean", "p50", "p95", "p99", "max"}
+    assert {*numbers["dynamic"]["dram_bytes"]["by_operand"]} == {"ifmap", "weight", "ofmap", "head_weight"}
+    assert {*numbers["reduction"]} == {"macs", "flops", "latency", "energy", "dram_bytes", "ci95"}
+    assert {*numbers["accuracy"]} == {"static", "dynamic"}
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+
+
+def test_parts_sum_to_their_wholes(result: RunResult) -> None:
+    numbers = summary(result)
+    for measured in (numbers["dynamic"], numbers["static"]):
+        assert sum(measured["dram_bytes"]["by_operand"].values()) == pytest.approx(measured["dram_bytes"]["mean"])
+        assert sum(measured["energy_pj"]["by_component"].values()) == pytest.approx(measured["energy_pj"]["mean"])
+    assert sum(numbers["exit_rate"]) == pytest.approx(1)
+    assert sum(row["num_inputs"] for row in exits(result)) == result.trace.num_inputs
+    rows = layers(result.dynamic, result.hardware, result.density)
+    costs = result.dynamic.costs
+    assert sum(row["cycles"] for row in rows) == costs.latency_cycles[-1]
+    assert sum(row["macs"] for row in rows) == costs.executed_macs[-1] == result.dynamic.path_macs[-1]
+    assert sum(row["vector_ops"] for row in rows) == costs.amounts[-1, Amount.VECTOR_OPS]
+    energy = result.energy(result.dynamic).total[-1]
+    assert sum(row["energy_pj"] for row in rows) == pytest.approx(energy, rel=1e-12)
+    moved = ("ifmap_dram_bytes", "weight_dram_bytes", "ofmap_dram_bytes")
+    assert sum(row[name] for row in rows for name in moved) == costs.dram_bytes[-1]
+
+
+def test_means_and_percentiles_are_those_of_the_inputs(result: RunResult) -> None:
+    measured = summary(result)["dynamic"]["latency_cycles"]
+    latencies = result.latency_cycles
+    assert measured["mean"] == pytest.approx(latencies.mean())
+    assert measured["max"] == latencies.max()
+    for percent in (50, 95, 99):
+        assert measured[f"p{percent}"] == np.percentile(latencies, percent, method="inverted_cdf")
+        assert percentile(np.array([3, 1, 2]), np.array([0, 1, 0]), percent) == 1
+
+
+def test_reductions_lie_in_their_intervals(result: RunResult) -> None:
+    reduction = summary(result)["reduction"]
+    for name, (low, high) in reduction["ci95"].items():
+        assert low < reduction[name] < high
+        assert high - low < 0.02  # ten thousand inputs
+
+
+def test_nobody_leaving_costs_the_plain_backbone(trace: ExitTrace, result: RunResult) -> None:
+    with pytest.warns(PrecisionWarning):
+        nobody = run("edge_npu.yaml", trace, policy=Never(), engine="compiled")
+    numbers = summary(nobody)
+    assert numbers["dynamic"] == numbers["static"] == summary(result)["static"]
+    assert all(numbers["reduction"][name] == 0 for name in ("macs", "flops", "latency", "energy", "dram_bytes"))
+    assert numbers["accuracy"]["dynamic"] == numbers["accuracy"]["static"]
+
+
+def test_a_fixed_exit_costs_every_input_the_same(trace: ExitTrace) -> None:
+    with pytest.warns(PrecisionWarning):
+        fixed = run("edge_npu.yaml", trace, policy=Fixed(3), engine="compiled")
+    assert fixed.dynamic.exit_indices == (3, 7)
+    latency = summary(fixed)["dynamic"]["latency_cycles"]
+    assert latency["mean"] == latency["p50"] == latency["max"] == fixed.dynamic.costs.latency_cycles[0]
+
+
+def test_sleeping_saves_more_than_waiting_awake(result: RunResult) -> None:
+    asleep, awake = (result.energy_at_static_rate(waiting) for waiting in Waiting)
+    assert asleep[1] == awake[1]  # the static network never waits
+    assert asleep[0] < awake[0] < awake[1]
+
+
+def test_the_sentence_names_what_explains_the_difference(result: RunResult) -> None:
+    told = verdict(result)
+    assert told.segment == 7  # the fully connected tail: few MACs, most weights
+    assert told.time_share > told.macs_share
+    assert "segment 7" in told.sentence("edge_npu")
+    assert "bound by DRAM" in told.sentence("edge_npu")
+
+
+def test_head_costs_and_break_even_rates(result: RunResult) -> None:
+    values = exit_values(result)
+    assert [value.exit_index for value in values] == [1, 2, 3, 4, 5, 6]
+    for value in values:
+        assert value.break_even_rate is not None
+        assert 0 < value.break_even_rate < 1
+        assert value.head_cycles > 0
+    reaching = result.trace.num_inputs
+    for value, leaving in zip(values, result.exit_counts, strict=False):
+        assert value.exit_rate == pytest.approx(leaving / reaching)
+        reaching -= leaving
+
+
+def test_files_are_the_same_bytes_from_both_executors_and_every_time(
+    trace: ExitTrace, result: RunResult, tmp_path: Path
+) -> None:
+    with pytest.warns(PrecisionWarning):
+        by_events = run("edge_npu.yaml", trace, engine="simpy")
+    for folder, ran in (("a", result), ("b", result), ("c", by_events)):
+        write_run(ran, tmp_path / folder, {})
+    for name in FILES:
+        first = (tmp_path / "a" / name).read_bytes()
+        assert first == (tmp_path / "b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+    for name, columns in (("layers", LAYER_COLUMNS), ("exits", EXIT_COLUMNS), ("inputs", INPUT_COLUMNS)):
+        with (tmp_path / "a" / f"{name}.csv").open(newline="") as stream:
+            assert tuple(next(csv.reader(stream))) == columns
+    with (tmp_path / "a" / "inputs.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == result.trace.num_inputs
+    assert sum(row["correct"] == "1" for row in rows) / len(rows) == pytest.approx(result.trace.accuracy)
+
+
+def test_a_result_folder_that_cannot_be_written(result: RunResult, tmp_path: Path) -> None:
+    file = tmp_path / "occupied"
+    file.write_text("mine")
+    with pytest.raises(OutputError, match="must be a folder"):
+        write_run(result, file, {})
+    with pytest.raises(OutputError, match="cannot write"):
+        write_run(result, file / "below" / "a" / "file", {})
+    assert file.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+def test_pinned_weights_are_loaded_once(trace: ExitTrace) -> None:
+    hardware = load_hardware("edge_npu.yaml", {"residency": "prefix"})
+    with pytest.warns(PrecisionWarning):
+        pinned = run(hardware, trace, engine="compiled")
+    with pytest.warns(PrecisionWarning):
+        plain = run("edge_npu.yaml", trace, engine="compiled")
+    saved = plain.static.costs.dram_bytes[-1] - pinned.static.costs.dram_bytes[-1]
+    assert pinned.static.program.warm_up_dram_bytes > 0
+    assert saved > 0
