@@ -3,8 +3,9 @@
     CEESIM_CACTI=/path/to/cacti python scripts/cacti_grid.py
 
 takes about half an hour of one core and writes `sram.csv` with its manifest beside the code, and `sram_left_out.csv`
-beside the tests. Rows collect in the work directory first, so a run that was stopped goes on where it was. One way to a CACTI 7 executable: the wheel `zigzag-dse`
-carries one (zigzag/cacti/cacti_master/cacti); install it without its dependencies.
+beside the tests. Rows collect in the work directory first, so a run that was stopped goes on where it was. One way to
+a CACTI 7 executable: the wheel `zigzag-dse` carries one (zigzag/cacti/cacti_master/cacti); install it without its
+dependencies.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ supply of 32 and 45 nm; there the lowest delay so far is held.
 
 Nominal supplies are those of the ITRS transistors in CACTI 7 (22 to 65 nm), log–log between and held below 22 nm.
 Arithmetic energies are published at 0.9 V and 45 nm (Horowitz, ISSCC 2014) and for 7 nm (Jouppi et al., ISCA 2021), for
-which 0.7 V, the nominal supply of Stillmaker and Baas, is assumed; between them the reference voltage is log–log.
+which 0.7 V, the nominal supply of Stillmaker and Baas, is assumed. Between, they are taken to hold at the nominal
+supply of high-performance transistors, 0.9 V at most.
 
 Leakage: I·V with drain-induced barrier lowering, exp(λ(V − V_nominal)/(n·kT/q)), λ = 0.1 V/V and n = 1.4, mid-range
 values for short-channel CMOS (Roy, Mukhopadhyay and Mahmoodi-Meimand, Proc. IEEE 91(2), 2003); assumed for all nodes.
@@ -128,7 +129,10 @@ def _energy(fit: _Fit, volts: float) -> float:
 
 def _reference_volts(node_nm: int) -> float:
     """The supply at which the arithmetic energies of a node hold (45 nm and below)."""
-    return log_log(node_nm, (SMALLEST_NM, _SMALLEST_V), (ANCHOR_NM, _ANCHOR_V))
+    smallest = min(_NOMINAL_MV["hp"])
+    if node_nm < smallest:
+        return log_log(node_nm, (SMALLEST_NM, _SMALLEST_V), (smallest, _NOMINAL_MV["hp"][smallest] / 1000))
+    return min(_ANCHOR_V, nominal_mv(node_nm, "hp") / 1000)
 
 
 def logic_energy_factor(node_nm: int, device: str, voltage_mv: float) -> float:
