@@ -11,7 +11,10 @@ _BYTES_PER_COMMAND = 6
 
 
 def decoded(code: bytes, *, shared: bool) -> Program:
-    """Six bytes are one command: unit, occupancy, latency beyond it, two waits as distances back, whether it decides."""
+    """Six bytes are one command: unit, occupancy, latency beyond it, two waits as distances back, and if it decides.
+
+    A decision is known when its unit is free again, so that no decision overtakes an earlier one.
+    """
     rows = np.frombuffer(code, np.uint8).reshape(-1, _BYTES_PER_COMMAND).astype(np.int64)
     is_decision = rows[:, 5] % 8 == 7
     number = np.arange(len(rows))
@@ -24,13 +27,13 @@ def decoded(code: bytes, *, shared: bool) -> Program:
     amounts = np.zeros((len(rows), NUM_AMOUNTS), np.int64)
     amounts[:] = (1 + number)[:, np.newaxis] * (1 + np.arange(NUM_AMOUNTS))
     return Program(
-        layers=(Layer("all", "random", Unit.ARRAY, 1, ()),),
+        layers=tuple(Layer(f"segment{i}", "random", Unit.ARRAY, i, ()) for i in range(1, is_decision.sum() + 2)),
         unit=np.where(is_decision, int(Unit.EXIT), rows[:, 0] % NUM_UNITS),
         queue=queue,
         occupancy_cycles=rows[:, 1] % 8,
-        latency_cycles=rows[:, 1] % 8 + rows[:, 2] % 6,
+        latency_cycles=rows[:, 1] % 8 + np.where(is_decision, 0, rows[:, 2] % 6),
         waits=waits.astype(np.int32),
-        layer=np.zeros(len(rows), np.int64),
+        layer=segment - 1,
         segment=segment,
         tile=number,
         amounts=amounts,
