@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ceesim.errors import OptionError
+from ceesim.hardware.energy.actions import Action
 from ceesim.shipped import Shelf, find
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
+
+    from ceesim.hardware.energy.table import EnergyTable, Line
+
+
+SUMMARY = "summary.json"
+PAGE_WIDTH = 120
+"""Columns where it is not shown on a terminal."""
+SUMMARY_SCHEMA = "ceesim.summary/1"
 
 
 @click.command()
@@ -28,18 +38,24 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables. Default: off.")
 def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show what FILE holds: a hardware (.yaml), a trace (.npz) or a policy (.json), by path or as shipped.
+    """Show what FILE holds: a hardware (.yaml), a trace (.npz), a policy (.json), by path or as shipped, or a result.
+
+    A hardware shows its price list of energy, each price with its source. A result is a summary.json or its folder.
 
     Example: ceesim inspect edge_npu.yaml
     """
-    kind = Path(file).suffix or Shelf.HARDWARE.suffix
+    kind = Path(file).suffix or ("" if Path(file).is_dir() else Shelf.HARDWARE.suffix)
     if kind in {".yaml", ".yml"}:
         _hardware(file, overrides, as_json)
         return
     if overrides:
         raise OptionError("--set overrides a hardware", where=file, fix="leave --set out, or name a .yaml file")
-    if kind not in {".npz", ".json"}:
+    if kind not in {".npz", ".json"} and not Path(file).is_dir():
         raise OptionError("no such kind of file", where=file, got=kind, expected=".yaml, .npz or .json")
+    path = Path(file) / SUMMARY if Path(file).is_dir() else Path(file)
+    if _is_summary(path):
+        _summary(path, as_json)
+        return
     from ceesim.exits.describe import describe
 
     content = describe(find(file, Shelf.TRACES))
@@ -52,17 +68,32 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    from ceesim.hardware.energy.table import energy_table
     from ceesim.hardware.figures import figures
     from ceesim.hardware.load import load_hardware
     from ceesim.hardware.sheet import sheet
 
     hardware = load_hardware(file, overrides)
     derived = figures(hardware)
+    prices = energy_table(hardware)
     if as_json:
         content = {
             "kind": "hardware",
             "hardware": hardware.to_yaml_dict(),
             "derived": {figure.name: figure.value for figure in derived},
+            "energy": [
+                {
+                    "per": _per(line),
+                    "what": line.what,
+                    "component": line.component.key,
+                    "pj": line.pj,
+                    "source": line.source,
+                }
+                for line in prices.lines
+            ],
+            "area": [{"what": term.what, "mm2": term.mm2, "source": term.source} for term in prices.area],
+            "area_mm2": prices.area_mm2,
+            "warnings": list(prices.warnings),
         }
         click.echo(json.dumps(content, indent=2))
         return
@@ -73,7 +104,55 @@ def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         _pairs(sheet(hardware)),
         _title("\nderived"),
         _pairs(numbers),
+        _title(f"\nenergy (band of logic, SRAM, DRAM, clock, leakage: {_bands(prices)})"),
+        _energy(prices),
+        _title(f"\narea: {prices.area_mm2:.3g} mm²"),
+        _pairs((term.what, f"{term.mm2:.3g} mm²", term.source) for term in prices.area),
+        *(f"\nnote: {warning}" for warning in prices.warnings),
     )
+
+
+def _energy(prices: EnergyTable) -> Table:
+    """The price list: one line per price, with its source."""
+    from rich.table import Table
+
+    table = Table("component", "per", "what", "pJ", "source", box=None, pad_edge=False)
+    for line in prices.lines:
+        table.add_row(line.component.key, _per(line), line.what, f"{line.pj:.4g}", line.source)
+    return table
+
+
+def _per(line: Line) -> str:
+    name = line.per.name.lower().replace("_", " ")
+    return name if isinstance(line.per, Action) else f"cycle {name}"
+
+
+def _bands(prices: EnergyTable) -> str:
+    return ", ".join(f"×{low:g}–{high:g}" for low, high in prices.bands.T)
+
+
+def _summary(path: Path, as_json: bool) -> None:
+    """A result: the file of `ceesim run`, told in a few lines."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    told = ("hardware", "network", "width", "dataset", "num_inputs", "policy", "scenario", "accuracy", "exit_rate")
+    reductions = {name: value for name, value in content["reduction"].items() if name != "ci95"}
+    _print(
+        _pairs(_lines({key: content[key] for key in told})),
+        _title("\nreduction against the static network"),
+        _pairs(_lines(reductions)),
+    )
+
+
+def _is_summary(path: Path) -> bool:
+    """Whether `path` is a summary.json; whatever else it is, its own reader will say."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("schema") == SUMMARY_SCHEMA
 
 
 def _trace(content: Mapping[str, Any]) -> None:
@@ -140,6 +219,6 @@ def _pairs(rows: Iterable[tuple[str, ...]]) -> Table:
 def _print(*parts: str | Text | Table) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
     for part in parts:
         console.print(part)
