@@ -1,0 +1,70 @@
+"""Does it run: every shipped hardware with every shipped trace, and both executors agree to the cycle on each pair."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ceesim.errors import MappingError
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.hardware.load import load_hardware
+from ceesim.program.executor import execute
+from ceesim.results.summary import summary
+from ceesim.results.tables import layers
+from ceesim.results.verdict import verdict
+from ceesim.sim.costs import price_by_events
+from ceesim.sim.machine import simulate
+from ceesim.sim.run import Engine, replay
+
+ROOT = Path(__file__).parent.parent.parent
+HARDWARE = sorted(path.name for path in (ROOT / "hw_configs").glob("*.yaml"))
+TRACES = sorted(path.name for path in (ROOT / "traces").glob("*.npz") if not path.stem.endswith("_val"))
+
+
+@cache
+def trace(name: str) -> ExitTrace:
+    return load_trace(ROOT / "traces" / name)
+
+
+@pytest.mark.parametrize("trace_name", TRACES)
+@pytest.mark.parametrize("hardware_name", HARDWARE)
+def test_pair(hardware_name: str, trace_name: str) -> None:
+    hardware = load_hardware(ROOT / "hw_configs" / hardware_name)
+    try:
+        result = replay(hardware, trace(trace_name), None, Engine.COMPILED)
+    except MappingError as error:  # a network may be too large for a microcontroller, but says so with numbers
+        assert "fits the buffers under no tiling" in str(error)  # noqa: PT017
+        assert hardware_name == "mcu_npu.yaml"
+        return
+    numbers = summary(result, intervals=False)
+    for measured in (numbers["dynamic"], numbers["static"]):
+        for name in ("macs", "latency_cycles", "energy_pj", "dram_bytes"):
+            assert math.isfinite(measured[name]["mean"])
+            assert measured[name]["mean"] > 0
+    static = result.static.costs
+    rows = layers(result.static, hardware, result.density)
+    assert sum(row["cycles"] for row in rows) == static.latency_cycles[-1]
+    assert sum(row["macs"] for row in rows) == result.static.path_macs[-1]
+    assert verdict(result).sentence(hardware.name).endswith(".")
+    timeline = execute(result.dynamic.program)
+    by_events = simulate(result.dynamic.program, result.dynamic.program.num_exits + 1).timeline
+    assert np.array_equal(timeline.start_cycles, by_events.start_cycles)
+    assert np.array_equal(timeline.finish_cycles, by_events.finish_cycles)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trace_name", TRACES)
+@pytest.mark.parametrize("hardware_name", HARDWARE)
+def test_every_exit_costs_the_same_by_events(hardware_name: str, trace_name: str) -> None:
+    hardware = load_hardware(ROOT / "hw_configs" / hardware_name)
+    try:
+        result = replay(hardware, trace(trace_name), None, Engine.COMPILED)
+    except MappingError:
+        pytest.skip("does not fit, which test_pair holds")
+    costs, by_events = result.dynamic.costs, price_by_events(result.dynamic.program)
+    for name in ("latency_cycles", "occupancy_cycles", "busy_cycles", "amounts", "wasted", "heads", "layer_macs"):
+        assert np.array_equal(getattr(costs, name), getattr(by_events, name)), name
