@@ -59,6 +59,19 @@ def test_every_point_of_a_curve_is_a_replay(data: st.DataObject) -> None:
         assert np.count_nonzero(decisions.predictions == labels) == curve.correct[k]
 
 
+def test_equal_final_logits_go_to_the_lowest_class_that_remains() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(200, 2, 5)).astype(np.float16)
+    final_logits = random.integers(0, 2, (200, 5)).astype(np.float16)
+    labels = random.integers(0, 5, 200)
+    trace = ExitTrace.from_logits(chain(2, 5), labels, logits, final_logits, Fixed(1), dataset="made up", split="val")
+    ladder = ladder_of(Space("exclude", masked_final=True), Evidence.of(trace))
+    curve = ladder.curve(2, (30, 0))
+    for step in range(LAST_STEP + 1):
+        decisions = replay(ladder.policy((30, step)), logits, final_logits)
+        assert np.count_nonzero(decisions.predictions == labels) == curve.correct[step]
+
+
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.policy)
 def test_step_zero_is_the_plain_network(space: Space) -> None:
     trace = toy_trace(80, 3, 5)
