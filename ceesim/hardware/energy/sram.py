@@ -5,8 +5,8 @@ node; beyond the table's ends the power law of its last octave (below 22 nm: ene
 the node, area as logic, leakage as at 22 nm). `Sram.how` says which it was.
 
 CACTI's own digits are not quite monotone (its search sometimes settles on a worse organisation for a smaller array).
-A designer who needs an array takes a cheaper one that is larger or wider, so the price used is the least of
-all tabulated arrays that are at least as large and as wide: never more than CACTI's, and monotone.
+A designer takes a larger array where that is cheaper, and a wider one where its access costs less, so the price is the
+least of those: never more than CACTI's, and monotone in size, energy also in width (one row in fifty is touched).
 
 Narrow ports are overestimated below 32 bits, so none is asked for: narrower words share one access.
 """
@@ -33,6 +33,7 @@ MOST_BITS: Final = 256
 MOST_BYTES: Final = 2**21
 
 _SMALLEST_NM: Final = 22
+_NUM_ENERGIES: Final = 2
 _COLUMNS: Final = ("read_pj", "write_pj", "leakage_mw_300k", "leakage_mw_350k", "area_mm2", "access_ns")
 
 Prices: TypeAlias = NDArray[np.float64]
@@ -83,9 +84,14 @@ def _tables() -> dict[tuple[int, Device], _Table]:
 def _table(kind: dict[tuple[int, int], list[float]]) -> _Table:
     sizes, widths = (sorted({key[axis] for key in kind}) for axis in (0, 1))
     prices = np.array([[kind[size, width] for width in widths] for size in sizes])
-    for axis in (0, 1):
-        prices = np.flip(np.minimum.accumulate(np.flip(prices, axis), axis), axis)
+    prices = _cheapest_from(prices, axis=0)
+    prices[..., :_NUM_ENERGIES] = _cheapest_from(prices[..., :_NUM_ENERGIES], axis=1)
     return _Table(np.array(sizes), np.array(widths), prices)
+
+
+def _cheapest_from(prices: Prices, axis: int) -> Prices:
+    """Each price, or a lower one further along `axis`."""
+    return np.flip(np.minimum.accumulate(np.flip(prices, axis), axis), axis)
 
 
 def nodes_nm() -> tuple[int, ...]:
@@ -123,14 +129,20 @@ def _at_native_node(size_bytes: int, width_bits: int, node_nm: int, device: Devi
     live = _live(size_bytes, width_bits, node_nm, device)
     if live is not None:
         return live, How.CACTI
-    inside = table.sizes[0] <= size_bytes <= table.sizes[-1] and table.widths[0] <= width_bits <= table.widths[-1]
+    size = min(max(size_bytes, int(table.sizes[0])), int(table.sizes[-1]))
+    width = min(max(width_bits, int(table.widths[0])), int(table.widths[-1]))
     logs = np.log(table.prices)
-    sizes, share_size = _segment(table.sizes, size_bytes)
-    widths, share_width = _segment(table.widths, width_bits)
+    sizes, share_size = _segment(table.sizes, size)
+    widths, share_width = _segment(table.widths, width)
     corners = logs[np.ix_(sizes, widths)]
     between = corners[0] * (1 - share_size) + corners[1] * share_size
-    prices = np.exp(between[0] * (1 - share_width) + between[1] * share_width)
-    return prices, How.INTERPOLATED if inside else How.POWER_LAW
+    between = between[0] * (1 - share_width) + between[1] * share_width
+    if (size, width) == (size_bytes, width_bits):
+        return np.exp(between), How.INTERPOLATED
+    # one exponent for all widths (and for all sizes), or the power laws of two widths would cross
+    between = between + _slope(logs, table.sizes, sizes, axis=0) * log(size_bytes / size)
+    between = between + _slope(logs, table.widths, widths, axis=1) * log(width_bits / width)
+    return np.exp(between), How.POWER_LAW
 
 
 def _between_nodes(size_bytes: int, width_bits: int, node_nm: int, device: Device) -> tuple[Prices, How]:
@@ -145,8 +157,14 @@ def _between_nodes(size_bytes: int, width_bits: int, node_nm: int, device: Devic
     return prices, How.POWER_LAW if How.POWER_LAW in (how_small, how_large) else How.INTERPOLATED
 
 
+def _slope(logs: Prices, axis_values: NDArray[np.int64], ends: tuple[int, int], axis: int) -> Prices:
+    """The mean exponent of each price along `axis` between two of its values."""
+    rise = (logs.take(ends[1], axis) - logs.take(ends[0], axis)).mean(axis=0)
+    return np.asarray(rise / log(axis_values[ends[1]] / axis_values[ends[0]]), np.float64)
+
+
 def _segment(axis: NDArray[np.int64], x: int) -> tuple[tuple[int, int], float]:
-    """The two neighbours of `x` in `axis` (the outermost two if it is beyond), and how far it is between their logs."""
+    """The two neighbours of `x` in `axis`, and how far it is between their logarithms."""
     low = min(max(int(np.searchsorted(axis, x, side="right")) - 1, 0), len(axis) - 2)
     return (low, low + 1), log(x / axis[low]) / log(axis[low + 1] / axis[low])
 

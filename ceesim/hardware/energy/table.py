@@ -45,8 +45,8 @@ SLEEP_LEAKAGE: Final = 0.1
 
 LOGIC_BAND: Final[Band] = (0.8, 4.0)
 SRAM_BAND: Final[Band] = (0.5, 1.6)
-EXTRAPOLATED_SRAM_BAND: Final[Band] = (0.5, 5.0)
-"""Below 22 nm CACTI has no transistors; Google's 7 nm figures (ISCA 2021) lie up to four times higher (assumed)."""
+EXTRAPOLATED_SRAM_BAND: Final[Band] = (0.5, 8.0)
+"""Below 22 nm CACTI has no transistors; Google's 7 nm figures (ISCA 2021) lie up to eight times higher (assumed)."""
 LEAKAGE_BAND: Final[Band] = (0.1, 10.0)
 
 _PJ_PER_S_OF_MW: Final = 1e9
