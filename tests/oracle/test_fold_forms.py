@@ -215,3 +215,13 @@ def test_any_output_stationary_array_of_ones_own(own: tuple[OutputStationary, Ar
     assert exact(array, folds, interval)
     assert smallest_interval(array, folds) == max(interval - hidden, streamed)
     assert array.run(folds, interval).finished == 2 * interval + latency
+
+
+@pytest.mark.parametrize("drain", Drain)
+@pytest.mark.parametrize("row_pitch", [0, 1, 3])
+@pytest.mark.parametrize("col_pitch", [0, 1, 3])
+def test_every_drain_at_every_pitch(drain: Drain, row_pitch: int, col_pitch: int) -> None:
+    array = OutputStationary(4, 3, row_pitch=row_pitch, col_pitch=col_pitch, drain=drain.value)
+    timing = ArrayTiming(row_pitch=row_pitch, col_pitch=col_pitch, drain=drain)
+    interval, _ = full_fold(fold_timing(4, 3, Dataflow.OS, None, timing), array, 2)
+    assert smallest_interval(array, random_folds(array, 2, 4)) == interval
