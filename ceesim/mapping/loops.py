@@ -69,6 +69,9 @@ class Machine(NamedTuple):
     burst_bytes: int
     """Of one DRAM burst, all devices side by side; counts energy, not time."""
     row_bytes: int
+    cycle_cost: int = 1
+    """What the mapper minimises: this many units per cycle and `byte_cost` per byte loaded. Latency is 1 and 0."""
+    byte_cost: int = 0
 
 
 class Nest(NamedTuple):

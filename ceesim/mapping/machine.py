@@ -7,8 +7,10 @@ from math import gcd
 import numpy as np
 
 from ceesim.hardware.array import Profile
+from ceesim.hardware.energy.actions import Action, State
 from ceesim.hardware.energy.dram import SPECS
-from ceesim.hardware.model import DmaQueues, Hardware
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.model import DmaQueues, Hardware, Objective
 from ceesim.mapping.folds import fold_timing
 from ceesim.mapping.loops import Machine
 from ceesim.program.command import NUM_UNITS, Int64s, Unit
@@ -24,6 +26,7 @@ def machine_of(hardware: Hardware) -> Machine:
     bandwidth = hardware.dram.bandwidth_bytes_per_s
     dram = SPECS[hardware.dram.type]
     devices = dram.num_devices(bandwidth)
+    cycle_cost, byte_cost = _costs(hardware)
     numerator, denominator = 0, 1
     if bandwidth is not None:
         split = dma.queues is DmaQueues.SPLIT and not hardware.dram.duplex
@@ -47,7 +50,19 @@ def machine_of(hardware: Hardware) -> Machine:
         shared_queue=int(dma.queues is DmaQueues.SHARED),
         burst_bytes=dram.burst_bytes * devices,
         row_bytes=dram.row_bytes * devices,
+        cycle_cost=cycle_cost,
+        byte_cost=byte_cost,
     )
+
+
+def _costs(hardware: Hardware) -> tuple[int, int]:
+    """What the mapper pays per cycle and per byte loaded: cycles alone, or femtojoules."""
+    if hardware.mapping.objective is Objective.LATENCY:
+        return 1, 0
+    table = energy_table(hardware)
+    passing = table.state_pj[State.RUNNING].sum()
+    loaded = table.action_pj[Action.DRAM_READ_BYTES].sum()
+    return round(1000 * passing), round(1000 * loaded)
 
 
 def queues_of(hardware: Hardware) -> Int64s:

@@ -7,7 +7,9 @@ candidates are then timed one after the other, exactly, by lowering the layer al
 of the next one is worse than the best time found. Nothing is lost by this pruning: the bound is never above the exact
 time.
 
-Times closer than one part in `RESOLUTION` of the lowest bound count as equal. Otherwise tilings that reload their
+The objective is cycles, or energy: cycles × what passing time costs + bytes × what DRAM costs; the rest of a layer's
+energy does not depend on its tiling, but for partial folds. Costs closer than one part in `RESOLUTION` of the lowest
+bound count as equal. Otherwise tilings that reload their
 weights six times over would win by the handful of cycles that a smaller first tile saves, which the previous layer
 hides anyway.
 """
@@ -331,20 +333,24 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
 
 @jit
 def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prune: bool) -> Int64s:
-    """[10] best tiling's six fields, its cycles (−1: none fits), its load bytes, candidates, candidates timed."""
+    """[10] best tiling's six fields, its cycles (−1: none fits), its load bytes, candidates, candidates timed.
+
+    What is minimised is a cost linear in cycles and bytes (`Machine.cycle_cost`, `Machine.byte_cost`).
+    """
     table = candidates(nest, machine, capacity)
     best = np.full(10, -1, np.int64)
     best[8], best[9] = len(table), 0
     if len(table) == 0:
         return best
-    resolution = max(1, table[:, BOUND].min() // RESOLUTION)
+    least = table[:, BOUND] * machine.cycle_cost + table[:, BYTES] * machine.byte_cost
+    resolution = max(1, least.min() // RESOLUTION)
     order = np.argsort(table[:, COMMANDS], kind="mergesort")
     order = order[np.argsort(table[order, BYTES], kind="mergesort")]
-    order = order[np.argsort(table[order, BOUND] // resolution, kind="mergesort")]
+    order = order[np.argsort(least[order] // resolution, kind="mergesort")]
     best_step, best_commands = 0, 0
     for index in order:
         row = table[index]
-        step = row[BOUND] // resolution
+        step = least[index] // resolution
         if prune and best[6] >= 0:
             if step > best_step:
                 break
@@ -353,7 +359,7 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
         tiling = Tiling(row[0], row[1], row[2], row[3], row[4], row[5])
         cycles = time_alone(nest, tiling, machine, queue)
         best[9] += 1
-        step = cycles // resolution
+        step = (cycles * machine.cycle_cost + row[BYTES] * machine.byte_cost) // resolution
         if best[6] < 0 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
             best[:6] = row[:6]
             best[6], best[7], best_step, best_commands = cycles, row[BYTES], step, row[COMMANDS]
