@@ -11,7 +11,6 @@ from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Function, conv, elementwise, linear, reshape
 from tests.networks import hardware as tiny_hardware
 
-
 NETWORK = Workload(
     "toy",
     10,
