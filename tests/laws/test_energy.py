@@ -1,0 +1,112 @@
+"""Energy is conserved: every command is paid for once, time is paid for once, and nothing else costs anything."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from ceesim.hardware.energy.actions import Component
+from ceesim.hardware.energy.price import Activity, Waiting, price
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.load import override
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Program
+from ceesim.sim import costs as priced
+from ceesim.sim.energy import actions, exit_energy, layer_energy, transferring_cycles
+from ceesim.workload.network import Workload
+from tests.networks import accelerators, compiled, networks
+
+EXAMPLES = settings(max_examples=20)
+ALL_BUT_WASTED = [component for component in Component if component is not Component.WASTED]
+
+
+def started(program: Program, costs: priced.ExitCosts, row: int) -> np.ndarray:
+    """Which commands happened before leaving at exit `row` + 1 (running to the end if it takes none)."""
+    if row == program.num_exits or not program.takes_exits:
+        return np.ones(program.num_commands, np.bool_)
+    decision = program.decisions[row]
+    before = costs.timeline.start_cycles < costs.timeline.finish_cycles[decision]
+    return before | (program.segment <= row + 1)
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_an_exit_is_the_sum_of_its_commands_and_of_its_time(workload: Workload, hardware: Hardware) -> None:
+    program, table = compiled(workload, hardware), energy_table(hardware)
+    costs = priced.price(program)
+    total = exit_energy(program, costs, hardware, {}).total
+    each = table.dynamic_pj(actions(program.amounts, hardware))
+    none = np.zeros((1, actions(program.amounts, hardware).shape[1]), np.int64)
+    for row in range(program.num_exits + 1):
+        still = Activity(
+            none,
+            none,
+            none,
+            costs.occupancy_cycles[row : row + 1],
+            transferring_cycles(costs)[row : row + 1],
+            np.zeros(1, np.int64),
+        )
+        by_hand = sum(pj for pj, happened in zip(each, started(program, costs, row), strict=True) if happened)
+        by_hand += price(still, table).total[0]
+        assert abs(total[row] - by_hand) < 1
+        assert total[row] == pytest.approx(by_hand, rel=1e-12)
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_leaving_earlier_never_raises_a_line_but_wasted(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    lines = exit_energy(program, priced.price(program), hardware, {}).by_component
+    assert (np.diff(lines[:, ALL_BUT_WASTED], axis=0) >= -1e-9 * lines[1:, ALL_BUT_WASTED]).all()
+    assert lines[-1, Component.WASTED] == 0
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_layers_sum_to_the_whole(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    end = int(costs.occupancy_cycles[-1])
+    cycles = np.diff(np.linspace(0, end, len(program.layers) + 1).astype(np.int64))
+    layers = layer_energy(program, costs, hardware, {}, cycles)
+    assert layers.sum() == pytest.approx(exit_energy(program, costs, hardware, {}).total[-1], rel=1e-12)
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_a_lower_supply_costs_less_on_every_line_and_dram_the_same(workload: Workload, hardware: Hardware) -> None:
+    lower = override(hardware, {"technology.voltage": f"{hardware.technology.voltage_mv - 50} mV"})
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    before, after = (exit_energy(program, costs, at, {}).by_component for at in (hardware, lower))
+    assert (compiled(workload, lower).amounts == program.amounts).all()
+    assert (after <= before).all()
+    assert (after[:, Component.DRAM] == before[:, Component.DRAM]).all()
+    assert (after.sum(axis=1) < before.sum(axis=1)).all()
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_zeros_save_macs_and_nothing_else(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    dense, gated = (
+        exit_energy(program, costs, hardware, {layer.name: density for layer in program.layers}).by_component
+        for density in (1.0, 0.25)
+    )
+    unmoved = [c for c in Component if c not in {Component.ARRAY, Component.EXIT, Component.WASTED}]
+    assert (gated <= dense).all()
+    assert (gated[:, unmoved] == dense[:, unmoved]).all()
+
+
+@given(networks(), accelerators())
+@EXAMPLES
+def test_saved_time_is_worth_more_asleep_than_awake(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    period = costs.occupancy_cycles.max()
+    asleep, awake = (
+        exit_energy(program, costs, hardware, {}, waiting_cycles=period - costs.occupancy_cycles, waiting=waiting).total
+        for waiting in (Waiting.RACE_TO_SLEEP, Waiting.STAY_ON)
+    )
+    assert (asleep <= awake * (1 + 1e-12)).all()
+    assert asleep[-1] == awake[-1]
