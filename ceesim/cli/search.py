@@ -173,18 +173,19 @@ def _prices(objective: str, hw: str | None, trace: ExitTrace, space: Space) -> P
         fix = "add --hw, for example --hw edge_npu.yaml"
         raise OptionError("this objective is priced on a hardware", where="--objective", got=objective, fix=fix)
     from ceesim.hardware.load import load_hardware
+    from ceesim.sim.energy import exit_energy, mean_density
     from ceesim.sim.run import price_network
-
-    if objective == "energy":
-        raise OptionError("energy is not priced by this version", where="--objective", expected="latency, dram_bytes")
 
     hardware = load_hardware(hw)
     decision = family(space, workload.num_exits).cost(workload.num_classes)
 
     @cache
     def prices(kept: tuple[int, ...]) -> tuple[float, ...]:
-        costs = price_network(workload, kept, hardware, decision).costs
-        per_exit = costs.latency_cycles if objective == "latency" else costs.dram_bytes
+        priced = price_network(workload, kept, hardware, decision)
+        if objective == "energy":
+            energy = exit_energy(priced.program, priced.costs, hardware, mean_density(trace))
+            return tuple(float(cost) for cost in energy.total)
+        per_exit = priced.costs.latency_cycles if objective == "latency" else priced.costs.dram_bytes
         return tuple(float(cost) for cost in per_exit)
 
     return prices

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _KINDS: Final = {"logits": "f", "final_logits": "f", "density": "f", "remaining": "u"}
 _SPARE: Final = (0, *((1 << 8 - used) - 1 for used in range(1, 8)))
 """The bits of the last byte that belong to no class, by number of classes modulo 8."""
+_BLOCK: Final = 1 << 15
+"""Inputs checked at a time, so that what is worked out on the way stays in the cache."""
 _LABEL: Final = {"i": "integers", "u": "uint8", "f": "float16 or float32"}
 
 
@@ -135,12 +137,19 @@ def _check_remaining(trace: ExitTrace) -> None:
         if trace.policy.excludes:
             raise TraceError(f"policy {trace.policy.name!r} excludes classes: which ones remain?", where="remaining")
         return
+    if trace.workload.num_exits:
+        for first in range(0, len(remaining), _BLOCK):
+            _check_block(trace, remaining[first : first + _BLOCK], first)
+
+
+def _check_block(trace: ExitTrace, remaining: NDArray[np.uint8], first: int) -> None:
+    """`_check_remaining` for the inputs from `first` on."""
     num_exits, num_classes = trace.workload.num_exits, trace.workload.num_classes
-    if num_exits == 0:
-        return
-    stray = remaining[:, :, -1] & _SPARE[num_classes % 8]
+    exit_index = trace.exit_index[first : first + len(remaining)]
+    stray = (remaining[:, :, -1] & _SPARE[num_classes % 8]).any(axis=1)
     if stray.any():
-        raise _first("remaining", stray != 0, f"a bit beyond class {num_classes - 1} is set", remaining[:, :, -1])
+        row = first + int(np.flatnonzero(stray)[0])
+        raise TraceError(f"input {row}: a bit beyond class {num_classes - 1} is set", where="remaining")
     found = _counts(remaining)
     if trace.policy.excludes:  # several remain while it runs, one where it leaves
         found, running, leaving = np.minimum(found, 2), 2, 1
@@ -148,23 +157,22 @@ def _check_remaining(trace: ExitTrace) -> None:
         running = leaving = num_classes
     exits, ends = np.arange(1, num_exits + 1), np.arange(num_exits + 2)[:, None]
     pattern = (running * (exits < ends) + leaving * (exits == ends)).astype(found.dtype)
-    expected = pattern.take(trace.exit_index, axis=0)
+    expected = pattern.take(exit_index, axis=0)
     if not np.array_equal(found, expected):
-        wrong = found != expected
-        row, exit_index = (int(index[0]) for index in np.nonzero(wrong))
+        row, column = (int(index[0]) for index in np.nonzero(found != expected))
         what = "several classes until it leaves, then one" if trace.policy.excludes else "all classes until it leaves"
         raise TraceError(
-            f"input {row} left at exit {trace.exit_index[row]}, the classes at exit {exit_index + 1} say otherwise",
+            f"input {first + row} left at exit {exit_index[row]}, the classes at exit {column + 1} say otherwise",
             where="remaining",
-            got=f"{_counts(remaining[row : row + 1])[0, exit_index]} classes",
+            got=f"{_counts(remaining[row : row + 1])[0, column]} classes",
             expected=f"{what}, none after",
         )
     if trace.policy.excludes:
-        rows = np.flatnonzero(trace.exit_index <= num_exits)
-        predicted = trace.predictions[rows]
-        other = remaining[rows, trace.exit_index[rows] - 1, predicted >> 3] != 128 >> (predicted & 7)
+        rows = np.flatnonzero(exit_index <= num_exits)
+        predicted = trace.predictions[first + rows]
+        other = remaining[rows, exit_index[rows] - 1, predicted >> 3] != 128 >> (predicted & 7)
         if other.any():
-            what = f"input {rows[other][0]} left with a class that is not the one that remains"
+            what = f"input {first + rows[other][0]} left with a class that is not the one that remains"
             raise TraceError(what, where="predictions", got=predicted[other][0])
 
 

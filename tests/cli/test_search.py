@@ -88,14 +88,15 @@ def test_the_same_search_writes_the_same_bytes(run: Run, tmp_path: Path) -> None
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
-def test_a_hardware_prices_cycles_and_bytes(run: Run) -> None:
-    for objective in ("latency", "dram_bytes"):
+def test_a_hardware_prices_cycles_bytes_and_energy(run: Run) -> None:
+    for objective, whole in (("latency", True), ("dram_bytes", True), ("energy", False)):
         words = ("--objective", objective, "--hw", "edge_npu.yaml", "--tolerance", "0.1", "--json")
         code, out, err = run(*PAIR, *words)
         assert (code, err) == (0, "")
         content = json.loads(out)
         assert content["hardware"] == "edge_npu.yaml"
-        assert content["test"]["static_cost"] == int(content["test"]["static_cost"]) > 0
+        assert content["test"]["static_cost"] > 0
+        assert (content["test"]["static_cost"] == int(content["test"]["static_cost"])) is whole
 
 
 def refusal(run: Run, *words: str) -> str:
