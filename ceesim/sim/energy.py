@@ -9,11 +9,13 @@ Zero gating takes the mean share of non-zero ifmap values of each op from the tr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ceesim.exits.trace import ExitTrace
 from ceesim.hardware.energy.actions import NUM_ACTIONS, Action
 from ceesim.hardware.energy.hops import hops
 from ceesim.hardware.energy.price import Activity, Breakdown, Waiting, price
@@ -92,6 +94,15 @@ def exit_energy(
         waiting_cycles=np.zeros_like(costs.occupancy_cycles) if waiting_cycles is None else waiting_cycles,
     )
     return price(activity, energy_table(hardware), waiting)
+
+
+@lru_cache(maxsize=8)
+def mean_density(trace: ExitTrace) -> Mapping[str, float]:
+    """Mean share of non-zero ifmap values by op name; empty if the trace does not say."""
+    if trace.density is None:
+        return {}
+    means = trace.density.mean(axis=0, dtype=np.float64)
+    return {op.name: float(mean) for op, mean in zip(trace.workload.ops, means, strict=True)}
 
 
 def transferring_cycles(costs: ExitCosts) -> Int64s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from ceesim.hardware.energy.price import Breakdown, Waiting
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.costs import ExitCosts
-from ceesim.sim.energy import exit_energy
+from ceesim.sim.energy import exit_energy, mean_density
 from ceesim.workload.flops import Convention, path_flops
 from ceesim.workload.network import Workload
 
@@ -75,13 +76,9 @@ class RunResult:
         return self.dynamic.costs.dram_bytes[self.rows]
 
     @property
-    def density(self) -> dict[str, float]:
+    def density(self) -> Mapping[str, float]:
         """Mean share of non-zero ifmap values by op name; empty if the trace does not say."""
-        measured = self.trace.density
-        if measured is None:
-            return {}
-        means = measured.mean(axis=0, dtype=np.float64)
-        return {op.name: float(mean) for op, mean in zip(self.trace.workload.ops, means, strict=True)}
+        return mean_density(self.trace)
 
     def energy(self, priced: Priced) -> Breakdown:
         """Energy of leaving at each exit of `priced`, from the first command to the last that had started."""
