@@ -20,12 +20,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ceesim.errors import PolicyError, TraceError, WorkloadError
-from ceesim.exits.exclusion import Exclude
 from ceesim.exits.npz import Archive, Header, open_archive, write_archive
-from ceesim.exits.policy import Decisions, ExitPolicy, Logits
+from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
 from ceesim.exits.policy_file import policy_from_json
-from ceesim.exits.references import External
+from ceesim.exits.trace_checks import check, check_headers, masked_predictions, verify
 from ceesim.workload.network import Workload
 from ceesim.workload.serialize import from_json, to_json
 
@@ -83,8 +82,6 @@ class ExitTrace:
     provenance: Json = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from ceesim.exits.trace_checks import check
-
         check(self)
 
     @classmethod
@@ -138,7 +135,7 @@ class ExitTrace:
             remaining=decisions.remaining,
             logits=stored,
             final_logits=stored_final,
-            predictions_masked=_masked(policy, stored_final, decisions),
+            predictions_masked=masked_predictions(policy, stored_final, decisions),
             density=None if density is None else density.astype(np.float16),
             preprocessing=preprocessing or {},
             training=training or {},
@@ -186,7 +183,7 @@ class ExitTrace:
             exit_index=decisions.exit_index,
             predictions=decisions.predictions,
             remaining=decisions.remaining,
-            predictions_masked=_masked(policy, final_logits, decisions),
+            predictions_masked=masked_predictions(policy, final_logits, decisions),
             capture={key: value for key, value in self.capture.items() if key != "rounding_flips"},
         )
 
@@ -204,51 +201,6 @@ def _static_accuracy(trace: ExitTrace) -> float | None:
 def _share(predictions: NDArray[Any], labels: NDArray[np.int64]) -> float | None:
     known = labels >= 0
     return float(np.mean(predictions[known] == labels[known])) if known.any() else None
-
-
-def _masked(policy: ExitPolicy, final_logits: Logits, decisions: Decisions) -> NDArray[np.int64] | None:
-    """What the policy would predict with `masked_final`, if that differs from what it predicts."""
-    num_exits = decisions.remaining.shape[1]
-    ended = np.flatnonzero(decisions.exit_index == num_exits + 1)
-    if not isinstance(policy, Exclude) or policy.masked_final or num_exits == 0 or len(ended) == 0:
-        return None
-    last = np.unpackbits(decisions.remaining[ended, -1], axis=1, count=final_logits.shape[1]).astype(bool)
-    predictions = replace(policy, masked_final=True).finish(final_logits[ended], last)
-    if np.array_equal(predictions, decisions.predictions[ended]):
-        return None
-    masked = decisions.predictions.copy()
-    masked[ended] = predictions
-    return masked
-
-
-def verify(trace: ExitTrace) -> None:
-    """Replay the stored policy on the stored logits, if there are any, and compare every decision.
-
-    Raises:
-        TraceError: if one comes out otherwise; names the array and the first input.
-    """
-    if trace.logits is None or trace.final_logits is None or isinstance(trace.policy, External):
-        return
-    replayed = replay_policy(trace.policy, trace.logits, trace.final_logits, trace.labels)
-    masked = _masked(trace.policy, trace.final_logits, replayed)
-    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [
-        ("exit_index", trace.exit_index, replayed.exit_index),
-        ("predictions", trace.predictions, replayed.predictions),
-        ("remaining", trace.remaining, replayed.remaining if trace.remaining is not None else None),
-        ("predictions_masked", trace.predictions_masked, masked if trace.predictions_masked is not None else None),
-    ]
-    for name, stored, again in pairs:
-        if stored is None or (again is not None and np.array_equal(stored, again)):
-            continue
-        if again is None:
-            raise TraceError("says what predictions says already, or what this policy cannot", where=name)
-        wrong = np.flatnonzero((stored != again).reshape(len(stored), -1).any(axis=1))
-        raise TraceError(
-            f"not what the stored policy does with the stored logits, for {len(wrong)} inputs, first {wrong[0]}",
-            where=name,
-            got=stored[wrong[0]].tolist(),
-            expected=str(again[wrong[0]].tolist()),
-        )
 
 
 def save_trace(trace: ExitTrace, path: Path | str) -> None:
@@ -296,8 +248,6 @@ def load_trace(path: Path | str) -> ExitTrace:
 
 
 def _read(archive: Archive) -> ExitTrace:
-    from ceesim.exits.trace_checks import check_headers
-
     names = {*archive.headers}
     if missing := [name for name in _REQUIRED if name not in names]:
         raise TraceError("missing arrays", got=", ".join(sorted(names))[:200], expected=", ".join(missing))

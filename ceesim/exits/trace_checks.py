@@ -1,15 +1,20 @@
-"""What must hold between the arrays of a trace and its network; linear in the inputs, a few passes over each array."""
+"""What must hold between the arrays of a trace, its network and its policy; linear, in a few passes over each array."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import PolicyError, TraceError
+from ceesim.exits.exclusion import Exclude
 from ceesim.exits.npz import Header
+from ceesim.exits.policy import Decisions, ExitPolicy, Logits
+from ceesim.exits.policy import replay as replay_policy
+from ceesim.exits.references import External
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -182,3 +187,48 @@ def _counts(remaining: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
     if width in (1, 2, 4, 8):
         return np.asarray(np.bitwise_count(remaining.view(f"u{width}")[:, :, 0]))
     return np.asarray(np.bitwise_count(remaining).sum(axis=2, dtype=np.uint32))
+
+
+def masked_predictions(policy: ExitPolicy, final_logits: Logits, decisions: Decisions) -> NDArray[np.int64] | None:
+    """What the policy would predict with `masked_final`, if that differs from what it predicts."""
+    num_exits = decisions.remaining.shape[1]
+    ended = np.flatnonzero(decisions.exit_index == num_exits + 1)
+    if not isinstance(policy, Exclude) or policy.masked_final or num_exits == 0 or len(ended) == 0:
+        return None
+    last = np.unpackbits(decisions.remaining[ended, -1], axis=1, count=final_logits.shape[1]).astype(bool)
+    predictions = replace(policy, masked_final=True).finish(final_logits[ended], last)
+    if np.array_equal(predictions, decisions.predictions[ended]):
+        return None
+    masked = decisions.predictions.copy()
+    masked[ended] = predictions
+    return masked
+
+
+def verify(trace: ExitTrace) -> None:
+    """Replay the stored policy on the stored logits, if there are any, and compare every decision.
+
+    Raises:
+        TraceError: if one comes out otherwise; names the array and the first input.
+    """
+    if trace.logits is None or trace.final_logits is None or isinstance(trace.policy, External):
+        return
+    replayed = replay_policy(trace.policy, trace.logits, trace.final_logits, trace.labels)
+    masked = masked_predictions(trace.policy, trace.final_logits, replayed)
+    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [
+        ("exit_index", trace.exit_index, replayed.exit_index),
+        ("predictions", trace.predictions, replayed.predictions),
+        ("remaining", trace.remaining, replayed.remaining if trace.remaining is not None else None),
+        ("predictions_masked", trace.predictions_masked, masked if trace.predictions_masked is not None else None),
+    ]
+    for name, stored, again in pairs:
+        if stored is None or (again is not None and np.array_equal(stored, again)):
+            continue
+        if again is None:
+            raise TraceError("says what predictions says already, or what this policy cannot", where=name)
+        wrong = np.flatnonzero((stored != again).reshape(len(stored), -1).any(axis=1))
+        raise TraceError(
+            f"not what the stored policy does with the stored logits, for {len(wrong)} inputs, first {wrong[0]}",
+            where=name,
+            got=stored[wrong[0]].tolist(),
+            expected=str(again[wrong[0]].tolist()),
+        )
