@@ -1,9 +1,9 @@
 """How each buffer is built from single-port SRAM arrays: what one access is, and how many arrays there are.
 
-A double buffer is two halves, each a memory of its own (a second port would cost 47% more per read and 2.1 times the
-area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one bank, more are
-several banks side by side. A bank holds at most 2 MiB. Ports narrower than 32 bits read 32 bits and share them. Whoever
-counts accesses counts the bytes of whole words: a word used in part costs as much as a full one.
+A double buffer is two halves, each a memory of its own (to CACTI a second port costs 1.3 to 1.9 times the read energy
+and twice the area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one
+bank, more are several banks side by side. A bank holds at most 2 MiB. Ports narrower than 32 bits read 32 bits and
+share them. Whoever counts accesses counts the bytes of whole words: a word used in part costs as much as a full one.
 """
 
 from __future__ import annotations
