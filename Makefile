@@ -3,17 +3,19 @@ PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 EXTRAS = torch,onnx,dask,search,parquet,notebook,dev
 BIN = .venv/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint chromium clean
 
-# The main job on the shipped hardware and trace, with the plain package as a user would install it.
+# The main job on the shipped hardware and trace, and its page, with the plain package as a user would install it.
 demo: .venv-demo/installed
 	.venv-demo/bin/ceesim run --hw edge_npu.yaml --trace vgg_c10.npz --out demo
+	.venv-demo/bin/ceesim report demo --out report.html
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/installed .venv-scalesim/installed .venv-cacti/installed
+test-slow: .venv/installed .venv-scalesim/installed .venv-cacti/installed chromium
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
@@ -21,6 +23,11 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The report is opened in a real browser; this is the only Debian package that the tests need.
+chromium:
+	command -v chromium >/dev/null || { $(SUDO) apt-get update --quiet && \
+	$(SUDO) apt-get install --yes --quiet --no-install-recommends chromium; }
 
 clean:
 	rm -rf .venv .venv-demo .venv-scalesim .venv-cacti demo report.html

@@ -136,3 +136,11 @@ def format_seconds(seconds: float) -> str:
         if seconds >= factor:
             return f"{seconds / factor:.4g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
+
+
+def format_picojoules(picojoules: float) -> str:
+    """An energy for people: 74658035.8 → '74.66 µJ'."""
+    for unit, factor in (("J", 1e12), ("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3)):
+        if picojoules >= factor:
+            return f"{picojoules / factor:.4g} {unit}"
+    return f"{picojoules:.3g} pJ"

@@ -84,6 +84,21 @@ def sweep_section(path: Path, name: str) -> Section:
     )
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _short(knobs: Sequence[str]) -> dict[str, str]:
+    """Knob → its last word, where that is enough to tell knobs apart."""
+    words = [knob.rsplit(".", 1)[-1] for knob in knobs]
+    return {knob: word if words.count(word) == 1 else knob for knob, word in zip(knobs, words, strict=True)}
+
+
+def _said(value: Any) -> str:
+    """A setting as a label."""
+    return label(f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value))
+
+
 def _shown(objective: str) -> _Measure:
     return _SHOWN_AS.get(objective, _Measure(objective))
 
@@ -140,7 +155,7 @@ def _front(shown: pandas.DataFrame, found: Findings, knobs: Sequence[str], first
     columns += [_values(shown, first), _values(shown, other), np.where(on_front, "yes", "").tolist()]
     return Figure(
         f"front-{found.objectives.index(other)}",
-        f"{_shown(first).name} against {_shown(other).name}",
+        _capital(f"{_shown(first).name} against {_shown(other).name}"),
         f"A dot is a design; the best are at the {best} left. Blue ones are beaten by no other in "
         f"{', '.join(_shown(each).name for each in found.objectives)} together; the star is the best compromise.",
         data,
@@ -201,7 +216,7 @@ def _heat_map(done: pandas.DataFrame, pair: tuple[str, str], objective: str) -> 
     best = (grouped.max() if objective in MAXIMISED else grouped.min()).unstack()
     measure = _shown(objective)
     z = [[_cell(value * measure.factor) for value in row] for row in best.to_numpy(float)]
-    x, y = ([label(str(value)) for value in axis.tolist()] for axis in (best.columns, best.index))
+    x, y = ([_said(value) for value in axis.tolist()] for axis in (best.columns, best.index))
     heat = {
         "type": "heatmap", "x": list(range(len(x))), "y": list(range(len(y))), "z": z,
         "colorscale": RAMP, "reversescale": objective not in MAXIMISED, "xgap": 2, "ygap": 2, "hoverongaps": False,
@@ -214,7 +229,7 @@ def _heat_map(done: pandas.DataFrame, pair: tuple[str, str], objective: str) -> 
     axis = {"tickmode": "array", "showgrid": False, "zeroline": False}
     return Figure(
         "map",
-        f"{measure.name} over {rows} and {columns}",
+        _capital(f"{measure.name} over {rows} and {columns}"),
         "The best that the other knobs allow, for each combination of these two; the darker (on a dark page: the "
         "brighter), the better. Empty cells could not be built.",
         [heat],
@@ -231,15 +246,15 @@ def _parallel(done: pandas.DataFrame, found: Findings, knobs: Sequence[str]) -> 
     """A line per design across one axis per knob and objective, coloured by the first objective."""
     first = found.objectives[0]
     shown = _thinned(done, found, MOST_LINES).sort_values(first, ascending=first not in MAXIMISED, kind="stable")
-    axes = [*knobs, *found.objectives]
+    axes, short = [*knobs, *found.objectives], _short(knobs)
     heights, spoken, ticks = [], [], []
     for name in axes:
         is_objective = name in found.objectives
         values = np.array(_values(shown, name)) if is_objective else _ranked(shown[name])
         low, high = float(values.min()), float(values.max())
         heights.append((values - low) / (high - low or 1))
-        texts = [f"{value:.4g}" for value in values] if is_objective else [label(str(v)) for v in shown[name].tolist()]
-        title = label(_shown(name).name if is_objective else name)
+        texts = [f"{value:.4g}" for value in values] if is_objective else [_said(v) for v in shown[name].tolist()]
+        title = label(_shown(name).name if is_objective else short[name])
         spoken.append([f"{title} = {text}" for text in texts])
         ends = texts[int(np.argmin(values))], texts[int(np.argmax(values))]
         ticks.append(f"{title}<br>{ends[0]} – {ends[1]}")
@@ -322,10 +337,11 @@ def _influence(found: Findings, objective: str) -> Figure:
 
 def _failures(failed: pandas.DataFrame) -> Sheet:
     counts = failed.groupby("reason", sort=False)["point"].agg(["size", "first"])
+    counts = counts.sort_values("size", ascending=False, kind="stable")
     rows = [(int(row["size"]), int(row["first"]), str(reason)) for reason, row in counts.iterrows()]
     return Sheet(
         "failed",
         "Designs that could not be built",
         "By reason, with the first point of each.",
-        Table(("designs", "first point", "reason"), sorted(rows, key=lambda row: -row[0])),
+        Table(("designs", "first point", "reason"), rows),
     )

@@ -16,7 +16,7 @@ from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers
 from ceesim.results.verdict import verdict
 from ceesim.sim.result import RunResult
-from ceesim.units import format_bytes, format_seconds
+from ceesim.units import format_bytes, format_picojoules, format_seconds
 
 PAGE_WIDTH: Final = 120
 """Columns of the page where it is not shown on a terminal."""
@@ -94,7 +94,7 @@ def _exits(result: RunResult) -> Table:
             f"{row['num_inputs'] / result.trace.num_inputs:.1%}",
             f"{row['latency_cycles']:,}",
             format_seconds(row["latency_cycles"] / result.hardware.clock_hz),
-            _joules(row["energy_pj"]),
+            format_picojoules(row["energy_pj"]),
             format_bytes(row["dram_bytes"]),
             format_bytes(row["wasted_dram_bytes"]),
             "" if value is None else f"{value.head_cycles:,}",
@@ -144,7 +144,7 @@ def _comparison(numbers: dict[str, Any]) -> Table:
     line("MACs", "macs", "macs", lambda value: f"{value:,.0f}")
     line(f"FLOPs ({numbers['flops_convention']})", "flops", "flops", lambda value: f"{value:,.0f}")
     line("latency, cycles", "latency_cycles", "latency", lambda value: f"{value:,.0f}")
-    line("energy", "energy_pj", "energy", lambda value: _joules(value))
+    line("energy", "energy_pj", "energy", format_picojoules)
     line("DRAM bytes", "dram_bytes", "dram_bytes", lambda value: f"{value:,.0f}")
     latencies = dynamic["latency_cycles"]
     for name in ("p50", "p95", "p99", "max"):
@@ -167,7 +167,8 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
     for name, value in dynamic["by_component"].items():
         share = value / dynamic["mean"]
         bar = "█" * round(BAR_LENGTH * share)
-        table.add_row(name, _joules(static["by_component"][name]), _joules(value), f"{bar} {share:.1%}")
+        before = format_picojoules(static["by_component"][name])
+        table.add_row(name, before, format_picojoules(value), f"{bar} {share:.1%}")
     saved = [_saved(*result.energy_at_static_rate(waiting)) for waiting in Waiting]
     technology = result.hardware.technology
     notes = [
@@ -186,18 +187,12 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
 
 def _band(result: RunResult) -> str:
     band = total_band(result.energy(result.static), 0)
-    return f"{_joules(band.nominal)} (between {_joules(band.low)} and {_joules(band.high)})"
+    low, nominal, high = map(format_picojoules, (band.low, band.nominal, band.high))
+    return f"{nominal} (between {low} and {high})"
 
 
 def _saved(dynamic_pj: float, static_pj: float) -> str:
     return f"{1 - dynamic_pj / static_pj:.2%} less energy"
-
-
-def _joules(picojoules: float) -> str:
-    for unit, factor in (("mJ", 1e9), ("µJ", 1e6), ("nJ", 1e3)):
-        if picojoules >= factor:
-            return f"{picojoules / factor:.4g} {unit}"
-    return f"{picojoules:.3g} pJ"
 
 
 def _footnotes(result: RunResult) -> list[Text]:

@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -37,7 +38,15 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
         ),
         "exits.csv": lambda stream: _rows(stream, EXIT_COLUMNS, exits(result)),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
-        "manifest.json": lambda stream: _json(stream, {"schema": MANIFEST_SCHEMA, "engine": result.engine, **manifest}),
+        "manifest.json": lambda stream: _json(
+            stream,
+            {
+                "schema": MANIFEST_SCHEMA,
+                "engine": result.engine,
+                **manifest,
+                "hardware": result.hardware.to_yaml_dict(),  # as it was run, overrides and defaults included
+            },
+        ),
     }
     if out.exists() and not out.is_dir():
         raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
@@ -59,6 +68,23 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
         ) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; its folder is made if need be.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8", newline="")
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise OutputError(f"cannot write: {error.strerror}", where=str(path), fix="choose another --out") from None
 
 
 def json_text(record: Mapping[str, Any]) -> str:

@@ -1,0 +1,125 @@
+"""A run read back from its folder, with the trace it replayed if that can be found again.
+
+Nothing is believed by name alone: a trace is the run's trace if its SHA-256 is the one in the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ceesim.errors import CeesimError, OutputError
+from ceesim.exits.policy_file import policy_from_json
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.provenance import SourceFile
+from ceesim.results.summary import SCHEMA
+from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS
+from ceesim.shipped import Shelf
+
+if TYPE_CHECKING:
+    import pandas
+
+_TABLES: Final = {"layers.csv": LAYER_COLUMNS, "exits.csv": EXIT_COLUMNS, "inputs.csv": INPUT_COLUMNS}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFolder:
+    """The files of a run as they stand on disk.
+
+    Args:
+        name: of the folder.
+        trace: what was replayed, under the policy of the run; None if it was not found.
+        missing: why it was not, for people; empty if it was.
+    """
+
+    name: str
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    layers: pandas.DataFrame
+    exits: pandas.DataFrame
+    inputs: pandas.DataFrame
+    trace: ExitTrace | None
+    missing: str
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is a folder that `ceesim run --out` wrote."""
+    return (path / "summary.json").is_file()
+
+
+def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
+    """The run in the folder `path`.
+
+    Args:
+        traces: where else its trace may be, besides the folder, its parent, the working directory and the shipped ones.
+
+    Raises:
+        OutputError: if a file is missing, damaged, or of another version.
+    """
+    summary, manifest = _json(path / "summary.json"), _json(path / "manifest.json")
+    if summary.get("schema") != SCHEMA:
+        raise OutputError(
+            "not a summary of this version",
+            where=str(path / "summary.json"),
+            got=summary.get("schema"),
+            expected=SCHEMA,
+            fix="run it again with this version of ceesim",
+        )
+    layers, exits, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
+    trace, missing = _find_trace(path, summary, manifest, traces)
+    return RunFolder(path.resolve().name, summary, manifest, layers, exits, inputs, trace, missing)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(
+            f"cannot be read: {error.strerror}", where=str(path), fix="name a folder that `ceesim run --out` wrote"
+        ) from None
+    except ValueError as error:
+        raise OutputError(f"not JSON: {error}", where=str(path), fix="run it again") from None
+    if not isinstance(content, dict):
+        raise OutputError("must be a JSON object", where=str(path), got=type(content).__name__, fix="run it again")
+    return content
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
+    import pandas
+
+    try:
+        table = pandas.read_csv(path, keep_default_na=False, na_values=[""])
+    except OSError as error:
+        raise OutputError(f"cannot be read: {error.strerror}", where=str(path), fix="run it again") from None
+    except ValueError as error:
+        raise OutputError(f"not a table: {str(error)[:200]}", where=str(path), fix="run it again") from None
+    if missing := [name for name in columns if name not in table.columns]:
+        raise OutputError("columns are missing", where=str(path), got=", ".join(missing), fix="run it again")
+    return table
+
+
+def _find_trace(
+    path: Path, summary: dict[str, Any], manifest: dict[str, Any], traces: Sequence[Path]
+) -> tuple[ExitTrace | None, str]:
+    files = manifest.get("files", [])
+    known = {str(file["sha256"]): str(file["name"]) for file in files if isinstance(file, dict) and "sha256" in file}
+    name = next((name for name in known.values() if name.endswith(Shelf.TRACES.suffix)), "its trace")
+    for candidate in _candidates(path, known.values(), traces):
+        if SourceFile.of(candidate).sha256 in known:
+            try:
+                trace = load_trace(candidate)
+                policy = policy_from_json(summary["policy"])
+                return (trace if trace.policy.to_json() == policy.to_json() else trace.under(policy)), ""
+            except CeesimError as error:
+                return None, f"{candidate.name}: {error.what}"
+    return None, f"{name} was not found, so figures of its inputs and classes are left out; name it with --trace"
+
+
+def _candidates(path: Path, names: Iterable[str], traces: Sequence[Path]) -> Iterable[Path]:
+    places = (path, path.parent, Path(), Shelf.TRACES.path)
+    yield from (file for file in traces if file.is_file())
+    for name in dict.fromkeys(Path(name).name for name in names if name.endswith(Shelf.TRACES.suffix)):
+        yield from (place / name for place in places if (place / name).is_file())

@@ -1,0 +1,214 @@
+"""The parts of a page about runs: one section per run, and one that puts several side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ceesim.results.report.figure import (
+    SERIES,
+    Card,
+    Figure,
+    Section,
+    Sheet,
+    Spec,
+    Table,
+    bars,
+    legend_above,
+    rows_axis,
+)
+from ceesim.results.report.folder import RunFolder
+from ceesim.results.report.run_figures import run_figures
+from ceesim.results.report.trace_figures import trace_figures
+from ceesim.units import format_bytes, format_picojoules, format_seconds
+
+_MEASURES: Final = {
+    "macs": "MACs",
+    "latency": "latency",
+    "energy": "energy",
+    "dram_bytes": "DRAM bytes",
+}
+_MEANS: Final = {"macs": "macs", "latency": "latency_cycles", "energy": "energy_pj", "dram_bytes": "dram_bytes"}
+
+
+def run_section(run: RunFolder, name: str, called: str = "") -> Section:
+    """Everything about one run.
+
+    Args:
+        name: of the section, unique on the page.
+        called: what tells it from the other runs on the page.
+    """
+    summary = run.summary
+    parts: list[Figure | Sheet] = [*run_figures(run)]
+    if run.trace is not None:
+        parts += trace_figures(run.trace)
+    title = f"{network(summary)} on {summary['hardware']}"
+    return Section(
+        name=name,
+        title=f"{called}: {title}" if called else title,
+        sentence=_sentence(summary),
+        facts=_facts(run),
+        cards=_cards(summary),
+        parts=parts,
+        notes=[run.missing] if run.missing else [],
+        record=json.dumps(run.manifest, indent=1, ensure_ascii=False),
+    )
+
+
+def network(summary: dict[str, Any]) -> str:
+    """The network's name, with its width where that is not 1."""
+    width = summary["width"]
+    return f"{summary['network']} at width {width:g}" if width != 1 else str(summary["network"])
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    reduction = summary["reduction"]
+    words = [
+        f"{abs(reduction[key]):.1%} {'less' if reduction[key] >= 0 else 'more'} {word}"
+        for key, word in (("latency", "latency"), ("energy", "energy"), ("dram_bytes", "DRAM traffic"))
+        if reduction[key] is not None
+    ]
+    fewer = "fewer" if reduction["macs"] >= 0 else "more"
+    listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{abs(reduction['macs']):.1%} {fewer} MACs became {listed}."
+
+
+def _facts(run: RunFolder) -> list[tuple[str, str]]:
+    summary, manifest = run.summary, run.manifest
+    policy = {key: value for key, value in summary["policy"].items() if key != "name" and value is not None}
+    packages = manifest.get("packages", {})
+    facts = [
+        ("network", network(summary)),
+        ("data", f"{summary['dataset']}, {summary['num_inputs']:,} inputs"),
+        ("hardware", f"{summary['hardware']} at {summary['clock_hz'] / 1e6:g} MHz" + _area(summary)),
+        ("policy", " ".join([summary["policy"]["name"], *(f"{key} {_short(policy[key])}" for key in policy)])),
+        ("scenario", f"{summary['scenario']}, batch {summary['batch']}"),
+        ("settings", ", ".join(manifest.get("configuration", {}).get("set", [])) or "as in the hardware file"),
+        ("made by", f"ceesim {manifest.get('ceesim')}, engine {manifest.get('engine')}, on {manifest.get('created')}"),
+        ("with", ", ".join(f"{package} {version}" for package, version in packages.items())),
+    ]
+    facts += [(file["name"], f"SHA-256 {file['sha256']}") for file in manifest.get("files", [])]
+    return [(word, value) for word, value in facts if value]
+
+
+def _area(summary: dict[str, Any]) -> str:
+    return "" if summary["area_mm2"] is None else f", {summary['area_mm2']:.3g} mm²"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join("–" if item is None else f"{item:g}" for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cards(summary: dict[str, Any]) -> list[Card]:
+    accuracy, clock_hz = summary["accuracy"], summary["clock_hz"]
+    cards = []
+    if accuracy["dynamic"] is not None:
+        static = accuracy["static"]
+        detail = "final classifier: unknown" if static is None else f"{static:.2%} for the final classifier alone"
+        cards.append(Card("accuracy", f"{accuracy['dynamic']:.2%}", detail))
+    shows: dict[str, Callable[[float], str]] = {
+        "macs": _count,
+        "latency": lambda cycles: format_seconds(cycles / clock_hz),
+        "energy": format_picojoules,
+        "dram_bytes": format_bytes,
+    }
+    for key, word in _MEASURES.items():
+        saved = summary["reduction"][key]
+        if saved is None:
+            continue
+        before, after = (summary[which][_MEANS[key]]["mean"] for which in ("static", "dynamic"))
+        interval = (summary["reduction"]["ci95"] or {}).get(key)
+        cards.append(
+            Card(
+                word,
+                _change(saved),
+                f"{shows[key](before)} → {shows[key](after)}".replace(" ", "\u00a0").replace("→\u00a0", "→ "),
+                "" if interval is None else f"95%: {_change(interval[0])} to {_change(interval[1])}",
+            )
+        )
+    worst = summary["dynamic"]["latency_cycles"]["max"] / summary["static"]["latency_cycles"]["max"] - 1
+    tail = format_seconds(summary["dynamic"]["latency_cycles"]["max"] / clock_hz)
+    return [*cards, Card("slowest input", _change(-worst), f"{tail}; it pays for every head it passes")]
+
+
+def _change(saved: float) -> str:
+    """A reduction as a change: 0.2 → −20.0%."""
+    return f"{'−' if saved > 0 else '+'}{abs(saved):.1%}"
+
+
+def _count(number: float) -> str:
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.4g} {unit}"
+    return f"{number:.4g}"
+
+
+def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
+    """Several runs side by side.
+
+    Args:
+        names: what to call each run.
+    """
+    columns = (
+        "run", "network", "hardware", "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
+        "mean latency (ms)", "p99 latency (ms)", "mean energy (µJ)", "mean DRAM traffic (KiB)", "area (mm²)",
+    )  # fmt: skip
+    rows = [_row(name, run.summary) for name, run in zip(names, runs, strict=True)]
+    percents = dict.fromkeys(("accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved"), "percent")
+    return Section(
+        name="compare",
+        title=f"{len(runs)} runs side by side",
+        sentence="",
+        parts=[
+            _reductions(runs, names),
+            Sheet("runs", "The runs", "One line per run; click a heading to sort.", Table(columns, rows, percents)),
+        ],
+    )
+
+
+def _row(name: str, summary: dict[str, Any]) -> tuple[Any, ...]:
+    dynamic, milliseconds = summary["dynamic"], 1e3 / summary["clock_hz"]
+    energy = dynamic["energy_pj"]
+    return (
+        name,
+        network(summary),
+        summary["hardware"],
+        summary["accuracy"]["dynamic"],
+        *(summary["reduction"][key] for key in _MEASURES),
+        dynamic["latency_cycles"]["mean"] * milliseconds,
+        dynamic["latency_cycles"]["p99"] * milliseconds,
+        None if energy is None else energy["mean"] / 1e6,
+        dynamic["dram_bytes"]["mean"] / 1024,
+        summary["area_mm2"],
+    )
+
+
+def _reductions(runs: Sequence[RunFolder], names: Sequence[str]) -> Figure:
+    data: list[Spec] = []
+    for (key, word), color in zip(_MEASURES.items(), ("--quiet", *SERIES), strict=False):
+        values = [run.summary["reduction"][key] for run in runs]
+        data.append(bars(names, values, word, color, "%{x:.2%} less"))
+    rows = [
+        (name, *(run.summary["reduction"][key] for key in _MEASURES)) for name, run in zip(names, runs, strict=True)
+    ]
+    return Figure(
+        "reductions",
+        "What the saved MACs turned into",
+        "Grey is what counting operations promises; the colours are what each hardware makes of it. Longer than grey: "
+        "the count understated the gain. Shorter: it overstated it.",
+        data,
+        {
+            "height": 110 + 62 * len(runs),
+            "barmode": "group",
+            "bargap": 0.25,
+            "xaxis": {"title": {"text": "less than without exits"}, "tickformat": ".0%"},
+            "yaxis": rows_axis(names),
+            "legend": legend_above() | {"traceorder": "normal"},
+        },
+        Table(("run", *_MEASURES.values()), rows, dict.fromkeys(_MEASURES.values(), "percent")),
+    )
