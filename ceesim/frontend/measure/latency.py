@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,17 @@ class LatencyRun:
     notes: tuple[str, ...]
 
 
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Denormal numbers count as zero, as they do on every accelerator; they would be timed, too."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_denormals_flushed()
 def measure_latency(
     module: nn.Module,
     input_shape: tuple[int, ...],
@@ -79,7 +91,7 @@ def measure_latency(
         clock: of a busy CPU, ``thread``, with PyTorch on one thread; of an idle one, ``wall``.
         energy_seconds: for how long each truncated network is repeated under the energy meter; 0: not at all.
         threads: of a CPU; as PyTorch has it if not given.
-        advance: called after each batch size.
+        advance: called `num_samples` times for each batch size.
 
     Raises:
         OptionError: if the clock is one thread's and there are several.
@@ -89,7 +101,6 @@ def measure_latency(
         torch.set_num_threads(threads)
     if clock is Clock.THREAD and torch.get_num_threads() > 1:
         raise OptionError("one thread's processor time is not that of several", fix="measure with one thread")
-    torch.set_flush_denormal(True)
     times: list[ExitTime] = []
     notes: list[str] = []
     for batch in batches:
@@ -102,7 +113,7 @@ def measure_latency(
             calls[TRUNCATED, exit_index] = partial(truncated(program, exit_index), images)
             calls[LOOP, exit_index] = partial(_loop, parts[:exit_index], policy, images)
         with torch.inference_mode():
-            samples = time_in_turns(calls, clock=clock, num_samples=num_samples)
+            samples = time_in_turns(calls, clock=clock, num_samples=num_samples, advance=advance)
             for exit_index in range(1, num_outputs + 1):
                 joules = None
                 if energy_seconds:
@@ -114,7 +125,6 @@ def measure_latency(
                 times.append(
                     ExitTime(batch, exit_index, samples[TRUNCATED, exit_index], samples[LOOP, exit_index], joules)
                 )
-        advance()
     return LatencyRun(_described(device) | {"clock": clock.value}, tuple(times), tuple(dict.fromkeys(notes)))
 
 
