@@ -1,0 +1,125 @@
+"""No buffer ever holds more than its size: told from the commands of whole programs, and of the tightest cases."""
+
+import pytest
+from hypothesis import given, settings
+
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Program
+from ceesim.workload.network import Exit, Workload
+from ceesim.workload.ops import INPUT, Function, adaptive_average_pool, concat, conv, elementwise, linear, pool, reshape
+from tests.lowering import chain
+from tests.networks import accelerators, compiled, hardware, networks, small_network, vgg
+from tests.occupancy import fullest
+
+ROOMY = {"weight": 65536, "activation": 65536, "psum": 65536, "head": 65536}
+
+
+def assert_fits(program: Program, workload: Workload, accelerator: Hardware) -> dict[str, int]:
+    buffers = accelerator.buffers
+    sizes = {
+        "weight": buffers.weight_bytes,
+        "head": buffers.head_bytes,
+        "activation": buffers.activation_bytes,
+        "psum": buffers.psum_bytes,
+    }
+    held = fullest(program, workload, accelerator)
+    for buffer, (num_bytes, what) in held.items():
+        assert num_bytes <= sizes[buffer], f"{buffer} buffer of {sizes[buffer]} B: {what}"
+    return {buffer: num_bytes for buffer, (num_bytes, _) in held.items()}
+
+
+@given(networks(), accelerators())
+@settings(max_examples=80)
+def test_random_networks(workload: Workload, accelerator: Hardware) -> None:
+    assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
+@given(
+    networks(max_ops=9, max_exits=3),
+    accelerators(
+        exit_unit__placement="dedicated",
+        exit_unit__pooling="separate",
+        control__lookahead="speculate",
+        buffers=ROOMY | {"activation": 300},
+    ),
+)
+@settings(max_examples=40)
+def test_backbone_and_heads_at_the_same_time(workload: Workload, accelerator: Hardware) -> None:
+    assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
+@pytest.mark.parametrize("workload", [small_network(), vgg(width=1 / 16)], ids=lambda workload: workload.name)
+@pytest.mark.parametrize("size", [600, 1000, 3000])
+def test_a_small_activation_buffer_is_used(workload: Workload, size: int) -> None:
+    accelerator = hardware(buffers=ROOMY | {"activation": size})
+    held = assert_fits(compiled(workload, accelerator), workload, accelerator)
+    assert held["activation"] > size // 2
+
+
+def test_biases_take_room_beside_their_weights() -> None:
+    # 16 × 4 weights and 4 biases of 4 bytes are 80 bytes: two such tiles need 160
+    workload = chain(conv("conv", INPUT, (16, 4, 4), 8, (1, 1), bias=True))
+    accelerator = hardware(buffers=ROOMY | {"weight": 128})
+    held = assert_fits(compiled(workload, accelerator), workload, accelerator)
+    assert held["weight"] > 64
+
+
+def test_a_k_tile_that_cuts_channels_brings_one_more() -> None:
+    # 8 channels of 9 weights: 32 rows of k begin in the middle of a channel and touch 5, where the first touch 4
+    workload = chain(conv("conv", INPUT, (8, 8, 8), 4, (3, 3), padding=(1, 1)))
+    for activation in range(300, 1200, 25):
+        accelerator = hardware(array__rows=32, buffers=ROOMY | {"activation": activation})
+        assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
+def test_a_map_waits_until_the_tiles_before_it_are_stored() -> None:
+    """`long` goes to DRAM in tiles of 40 bytes that lie about for long; `short` is next and would fit but for them."""
+    shape = (1, 10, 10)
+    ops = (
+        conv("stem", INPUT, shape, 1, (1, 1)),
+        conv("long", "stem", shape, 4, (1, 1)),
+        conv("short", "stem", shape, 1, (1, 1)),
+        concat("join", ("long", "short"), ((4, 10, 10), shape), 0),
+        reshape("flat", "join", (5, 10, 10), (500,)),
+        linear("fc", "flat", (500,), 2),
+    )
+    workload = Workload("branches", 2, shape, ops, (), "fc")
+    accelerator = hardware(
+        buffers=ROOMY | {"activation": 250}, dram__bandwidth="50 MB/s", vector__lanes=64, dma__queues="split"
+    )
+    program = compiled(workload, accelerator)
+    names = [layer.name for layer in program.layers]
+    assert names[:3] == ["stem", "long", "short"]
+    assert program.amounts[program.layer == 1].sum(axis=0)[2] == 400  # stored
+    assert_fits(program, workload, accelerator)
+
+
+def test_the_backbone_does_not_overwrite_what_a_head_still_reads() -> None:
+    """The dedicated unit is slow at the head; the next layer's map would take the place of the tapped one."""
+    shape = (4, 8, 8)
+    ops = (
+        conv("tap", INPUT, shape, 4, (1, 1)),
+        adaptive_average_pool("head.pool", "tap", shape, (1, 1)),
+        reshape("head.flat", "head.pool", (4, 1, 1), (4,)),
+        linear("head.fc", "head.flat", (4,), 2),
+        pool("pool", "tap", shape, (2, 2), (2, 2)),
+        elementwise("relu", ("pool",), (4, 4, 4), Function.RELU),
+        pool("again", "relu", (4, 4, 4), (1, 1), (1, 1)),
+        reshape("flat", "again", (4, 4, 4), (64,)),
+        linear("fc", "flat", (64,), 2),
+    )
+    workload = Workload("tapped", 2, shape, ops, (Exit("tap", ("head.pool", "head.flat", "head.fc")),), "fc")
+    for activation in (330, 400, 1000):
+        accelerator = hardware(
+            exit_unit={
+                "placement": "dedicated",
+                "lanes": 1,
+                "latency_cycles": 3,
+                "exp_cycles": 2,
+                "pooling": "separate",
+            },
+            control__lookahead="speculate",
+            buffers=ROOMY | {"activation": activation},
+            vector__lanes=64,
+        )
+        assert_fits(compiled(workload, accelerator), workload, accelerator)
