@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ceesim.errors import OptionError
 if TYPE_CHECKING:
     from ceesim.exits.search import Outcome, Prices, Space
     from ceesim.exits.trace import ExitTrace
+    from ceesim.explore.codesign import Comparison, Difference, HardwarePrices
 
 _POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
 
@@ -108,7 +109,7 @@ def command(
         kept=_kept(exits, fitted.workload.num_exits),
         choose_exits=exits == "choose",
     )
-    prices = _prices(objective, hw, fitted, space)
+    prices, on_hardware = _prices(objective, hw, fitted, space)
     found = search(fitted, space, Method(method), prices, tolerance)
     results = {"validation": outcome(found, fitted, prices), "test": outcome(found, tested, prices)}
     content: dict[str, object] = {
@@ -121,12 +122,20 @@ def command(
         "dataset": fitted.dataset,
         "traces": [{"name": file.name, "sha256": file.sha256} for file in map(SourceFile.of, paths)],
     } | {name: _record(result) for name, result in results.items()}
+    against = None
+    if on_hardware is not None:
+        from ceesim.explore.codesign import compare, flop_optimal
+
+        against = compare(found, flop_optimal(fitted, space, Method(method), tolerance), tested, on_hardware)
+        content["against_flop_optimal"] = asdict(against)
     if out is not None:
         write_policy(PolicyFile(found, content), out, fitted.workload.num_exits)
     if as_json:
         click.echo(json.dumps({"policy": found.to_json(), **content}, indent=2, ensure_ascii=False))
     else:
         click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
+        if against is not None:
+            click.echo(_against(against))
 
 
 def _check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
@@ -159,36 +168,23 @@ def _kept(exits: str, num_exits: int) -> tuple[int, ...] | None:
     return kept
 
 
-def _prices(objective: str, hw: str | None, trace: ExitTrace, space: Space) -> Prices:
-    """What leaving costs under the objective; hardware prices are worked out once per set of kept exits."""
-    from ceesim.exits.search import family, prices_of
+def _prices(objective: str, hw: str | None, trace: ExitTrace, space: Space) -> tuple[Prices, HardwarePrices | None]:
+    """What leaving costs under the objective, and where it came from if that is a hardware."""
+    from ceesim.exits.search import prices_of
     from ceesim.workload.flops import Convention
 
-    workload = trace.workload
     if objective in ("macs", "flops"):
         if hw is not None:
             raise OptionError("operations do not depend on the hardware", where="--hw", fix="name another --objective")
-        return prices_of(workload, Convention.MACS if objective == "macs" else Convention.STD)
+        return prices_of(trace.workload, Convention.MACS if objective == "macs" else Convention.STD), None
     if hw is None:
         fix = "add --hw, for example --hw edge_npu.yaml"
         raise OptionError("this objective is priced on a hardware", where="--objective", got=objective, fix=fix)
+    from ceesim.explore.codesign import HardwarePrices
     from ceesim.hardware.load import load_hardware
-    from ceesim.sim.energy import exit_energy, mean_density
-    from ceesim.sim.run import price_network
 
-    hardware = load_hardware(hw)
-    decision = family(space, workload.num_exits).cost(workload.num_classes)
-
-    @cache
-    def prices(kept: tuple[int, ...]) -> tuple[float, ...]:
-        priced = price_network(workload, kept, hardware, decision)
-        if objective == "energy":
-            energy = exit_energy(priced.program, priced.costs, hardware, mean_density(trace))
-            return tuple(float(cost) for cost in energy.total)
-        per_exit = priced.costs.latency_cycles if objective == "latency" else priced.costs.dram_bytes
-        return tuple(float(cost) for cost in per_exit)
-
-    return prices
+    on_hardware = HardwarePrices(load_hardware(hw), trace, space)
+    return on_hardware.under(objective), on_hardware
 
 
 def _record(result: Outcome) -> dict[str, object]:
@@ -230,3 +226,15 @@ def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:
         label = "ran to the end" if i == last else f"left at exit {i}"
         lines.append(row(label, [f"{share:.2%}" for share in shares]))
     return "\n".join(lines)
+
+
+def _against(comparison: Comparison) -> str:
+    """What the hardware's prices changed, for people."""
+
+    def row(label: str, difference: Difference, unit: str) -> str:
+        mean, low, high = (f"{100 * value:+.2f}{unit}" for value in (difference.mean, difference.low, difference.high))
+        return f"{label:<34}{mean:>22}   (95%: {low} to {high})"
+
+    lines = ["", "against the policy that saves most FLOPs, on test"]
+    lines += [row(name, difference, "%") for name, difference in comparison.costs.items()]
+    return "\n".join([*lines, row("accuracy (points)", comparison.accuracy, "")])
