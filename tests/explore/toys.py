@@ -22,7 +22,7 @@ SPACE: dict[str, Any] = {
     "array.cols": [2, 4],
     "buffers.weight": ["16 B", "256 B", "1 KiB"],
 }
-"""36 points; with 16 B of weight buffer a 4×4 array cannot hold two tiles of weights: 9 of them fail."""
+"""36 points; with 16 B of weight buffer a 4×4 array cannot hold two tiles of weights: 3 of them fail."""
 
 
 def trace(num_inputs: int = 60, seed: int = 0, split: str = "test") -> ExitTrace:
