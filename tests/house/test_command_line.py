@@ -84,7 +84,9 @@ def test_help_lists_every_command_and_only_commands_that_exist(capfd: pytest.Cap
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_every_command_loads_and_its_help_ends_with_an_example(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.exit_code([name, "--help"]) == 0
-    assert f"Example: ceesim {name}" in capfd.readouterr().out
+    before, _, example = capfd.readouterr().out.rpartition("Example: ")
+    assert before
+    assert f"ceesim {name}" in example
 
 
 def test_the_module_runs_like_the_command() -> None:
