@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "gemm": "Price bare matrix products, for checking fold timing against RTL or SCALE-Sim.",
     "run": "The main job: replay a trace on a hardware.",
     "sweep": "A design space, point by point, into a table; resumable.",
+    "optimize": "Hardware, thresholds and exits together (extra search).",
     "flops": "MACs and FLOPs of a network, per op, segment and exit.",
     "search": "Find exit thresholds, and which exits to keep, on a trace.",
     "validate": "Counts and times against the real machine (extra torch).",

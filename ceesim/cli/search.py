@@ -100,7 +100,7 @@ def command(
 
     paths = [find(name, Shelf.TRACES) for name in (val, test)]
     fitted, tested = (load_trace(path) for path in paths)
-    _check_pair(fitted, tested, test)
+    check_pair(fitted, tested, test)
     space = Space(
         policy=policy,
         alpha=_alpha(fitted, val) if calibration == "prior" else None,
@@ -138,7 +138,12 @@ def command(
             click.echo(_against(against))
 
 
-def _check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
+def check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
+    """See that two traces are of one network and of different data.
+
+    Raises:
+        OptionError: if they are not.
+    """
     if fitted.workload != tested.workload:
         raise OptionError("--trace and --test are of different networks", where=name, fix="pass a pair of one network")
     if (fitted.dataset, fitted.split) == (tested.dataset, tested.split):

@@ -21,7 +21,7 @@ from ceesim.results.report.figure import RAMP, Figure, Section, Sheet, Spec, Tab
 if TYPE_CHECKING:
     import pandas
 
-MOST_POINTS: Final = 3000
+MOST_POINTS: Final = 2000
 MOST_LINES: Final = 300
 _MOST_SHOWN: Final = 40
 _FIFTHS: Final = ("best fifth", "second", "third", "fourth", "worst fifth")

@@ -53,7 +53,7 @@ class Space:
         names = [knob.key for knob in self.knobs]
         for steps in product(*(axis.steps for axis in self.axes)):
             point: Point = dict(zip(names, (value for step in steps for value in step), strict=True))
-            if not self.constraints or self._allows(point):
+            if not self.constraints or self.allows(point):
                 yield point
 
     def num_points(self) -> int:
@@ -62,7 +62,12 @@ class Space:
             return prod(len(axis.steps) for axis in self.axes)
         return sum(1 for _ in self.points())
 
-    def _allows(self, point: Point) -> bool:
+    def allows(self, point: Point) -> bool:
+        """Whether a point meets the constraints; one that cannot be built is let through, to fail with its reason.
+
+        Raises:
+            OptionError: if a constraint cannot be worked out.
+        """
         design = flat(self.hardware.to_yaml_dict())
         for key, value in point.items():
             design = {known: held for known, held in design.items() if not known.startswith(f"{key}.")}

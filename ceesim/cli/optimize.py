@@ -1,0 +1,136 @@
+"""``ceesim optimize``: hardware, thresholds and exits together, found on validation data, reported on test data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ceesim.errors import OptionError, OutputError
+
+if TYPE_CHECKING:
+    from ceesim.explore.optimize import Design
+
+
+@click.command()
+@click.option("--hw", required=True, metavar="H", help="Hardware YAML to start from; a bare name may be a shipped one.")
+@click.option("--trace", "val", required=True, metavar="VAL", help="Trace with logits to choose by: validation data.")
+@click.option("--test", required=True, metavar="TEST", help="Trace of the same network to report on: test data.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUES", help="As in ceesim sweep; repeatable. Default: none."
+)
+@click.option("--space", metavar="FILE", help="Design space in YAML, as in ceesim sweep. Default: none.")
+@click.option(
+    "--tolerance",
+    metavar="T,T,…",
+    help="Accuracies that may be lost, as shares: thresholds and exits are searched for each hardware. "
+    "Default: thresholds are keys of the space, or stay as in the trace.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["latency", "energy", "dram_bytes"]),
+    default="latency",
+    show_default=True,
+    help="What that search lowers: cycles, pJ or bytes per input.",
+)
+@click.option("--trials", type=click.IntRange(1), default=200, show_default=True, help="Designs to try in all.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the proposals.")
+@click.option("--storage", type=click.Path(path_type=Path), help="File that keeps the study, to go on. Default: none.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write, .csv. Default: none.")
+@click.option("--json", "as_json", is_flag=True, help="Print the designs as JSON. Default: off.")
+def command(
+    hw: str,
+    val: str,
+    test: str,
+    settings: tuple[str, ...],
+    space: str | None,
+    tolerance: str | None,
+    objective: str,
+    trials: int,
+    seed: int,
+    storage: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the designs that no other beats in latency, energy, area and accuracy together.
+
+    Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
+    --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
+    """
+    from ceesim.cli.search import check_pair
+    from ceesim.exits.trace import load_trace
+    from ceesim.explore.experiment import Experiment
+    from ceesim.explore.notation import Written, design_space, read_settings, read_space
+    from ceesim.explore.optimize import Task, best_designs, on_test, open_study, optimise
+    from ceesim.hardware.load import load_hardware
+    from ceesim.shipped import Shelf, find
+
+    if out is not None and out.exists():
+        raise OutputError("exists already", where=str(out), fix="choose another --out")
+    hardware = load_hardware(hw)
+    fitted, tested = (load_trace(find(name, Shelf.TRACES)) for name in (val, test))
+    check_pair(fitted, tested, test)
+    written = Written({}) if space is None else read_space(Path(space))
+    written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
+    designs = design_space(written, hardware, fitted.policy)
+    task = Task(Experiment(hardware, fitted), designs, _shares(tolerance), objective)
+    study = open_study(task, storage, seed)
+    optimise(task, study, trials, _say if sys.stderr.isatty() else None)
+    best = best_designs(study)
+    table = _rows(best, on_test(best, task, tested))
+    if out is not None:
+        _write(table, out)
+    if as_json:
+        click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"{len(best)} of {trials} designs are beaten by no other; chosen on {val}, reported on {test}")
+        for row in table:
+            click.echo("  " + "  ".join(f"{name} {_short(value)}" for name, value in row.items()))
+
+
+def _shares(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = (-1.0,)
+    if not all(0 <= share <= 1 for share in shares):
+        raise OptionError("not shares of the inputs", where="--tolerance", got=text, fix="write it like 0,0.01,0.02")
+    return shares
+
+
+def _say(num_done: int, num_failed: int) -> None:
+    click.echo(f"\r{num_done} designs tried, {num_failed} of them impossible", err=True, nl=False)
+
+
+def _rows(designs: list[Design], tested: list[tuple[float, ...]]) -> list[dict[str, Any]]:
+    from ceesim.explore.pareto import OBJECTIVES
+
+    return [
+        {
+            **design.point,
+            "policy": json.dumps(design.policy.to_json()),
+            **{f"validation.{name}": value for name, value in zip(OBJECTIVES, design.values, strict=True)},
+            **{f"test.{name}": value for name, value in zip(OBJECTIVES, values, strict=True)},
+        }
+        for design, values in zip(designs, tested, strict=True)
+    ]
+
+
+def _write(table: list[dict[str, Any]], out: Path) -> None:
+    try:
+        with out.open("x", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, list(table[0]) if table else [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+    except OSError as problem:
+        raise OutputError(f"cannot write: {problem.strerror}", where=str(out), fix="choose another --out") from None
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

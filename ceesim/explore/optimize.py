@@ -1,0 +1,210 @@
+"""Hardware and thresholds together: which designs are worth having in accuracy, latency, energy and area at once.
+
+optuna proposes points of a design space (NSGA-II; Deb et al., IEEE Transactions on Evolutionary Computation 6(2),
+2002); a point is replayed on validation data like one of a sweep. Thresholds are either knobs of the space
+(`policy.beta.2`, null drops the exit), or, given tolerances, found for each hardware by the search of
+`ceesim.exits.search` under that hardware's own prices, exits dropped where they do not pay. The study is kept in a file
+and goes on where it was. What no other design beats on validation data is replayed once on test data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ceesim.errors import CeesimError, MissingExtraError, OptionError, OutputError
+from ceesim.exits.policy import ExitPolicy
+from ceesim.exits.policy_file import policy_from_json
+from ceesim.exits.search import SEARCHABLE, Method, search
+from ceesim.exits.search import Space as Policies
+from ceesim.exits.trace import ExitTrace
+from ceesim.explore.codesign import HardwarePrices
+from ceesim.explore.experiment import METRICS, Experiment
+from ceesim.explore.knobs import policy_with
+from ceesim.explore.pareto import MAXIMISED, OBJECTIVES, not_dominated
+from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
+from ceesim.explore.sweep import identity
+from ceesim.hardware.load import override
+
+TOLERANCE: Final = "tolerance"
+"""The parameter of a trial that chooses among the tolerances."""
+POPULATION: Final = 24
+"""Designs per generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A hardware point with its policy, and what it does: the values of `OBJECTIVES`."""
+
+    point: Point
+    policy: ExitPolicy
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What is optimised.
+
+    Args:
+        experiment: on validation data.
+        space: of the hardware, and of the thresholds unless there are tolerances.
+        tolerances: shares of accuracy that a search for thresholds may lose; empty: thresholds are knobs.
+        objective: what that search lowers: latency, energy or dram_bytes.
+
+    Raises:
+        OptionError: if thresholds are both searched and knobs, or the policy has none to search, or labels are missing.
+    """
+
+    experiment: Experiment
+    space: Space
+    tolerances: tuple[float, ...] = ()
+    objective: str = "latency"
+
+    def __post_init__(self) -> None:
+        knobs = [knob.key for knob in self.space.knobs if policy_settings({knob.key: None})]
+        if self.tolerances and knobs:
+            raise OptionError("thresholds are both searched and knobs", got=", ".join(knobs), fix="drop --tolerance")
+        if self.tolerances and self.experiment.trace.policy.name not in SEARCHABLE:
+            got, expected = self.experiment.trace.policy.name, ", ".join(SEARCHABLE)
+            raise OptionError("nothing to search in the policy of the trace", got=got, expected=expected)
+        if self.experiment.trace.accuracy is None:
+            raise OptionError("no input has a label, so accuracy cannot be measured")
+
+    @property
+    def choices(self) -> dict[str, int]:
+        """What a trial chooses, and among how many."""
+        axes = {", ".join(knob.key for knob in axis.knobs): len(axis.steps) for axis in self.space.axes}
+        return axes | ({TOLERANCE: len(self.tolerances)} if self.tolerances else {})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this task and no other, JSON-ready."""
+        return identity(self.experiment, self.space) | {
+            "tolerances": list(self.tolerances),
+            "objective": self.objective,
+        }
+
+    def design(self, chosen: Mapping[str, int]) -> Design:
+        """The design that a trial has chosen, measured on validation data.
+
+        Raises:
+            CeesimError: if it cannot be built or mapped, or does not meet the constraints.
+        """
+        point: Point = {}
+        for name, axis in zip(self.choices, self.space.axes, strict=False):
+            step = axis.steps[chosen[name]]
+            point |= {knob.key: value for knob, value in zip(axis.knobs, step, strict=True)}
+        if not self.space.allows(point):
+            raise OptionError("does not meet the constraints", got=str(point))
+        trace = self.experiment.trace
+        policy = policy_with(trace.policy, policy_settings(point))
+        if self.tolerances:
+            policies = Policies(policy=trace.policy.name, choose_exits=True)
+            prices = HardwarePrices(override(self.experiment.hardware, hardware_settings(point)), trace, policies)
+            tolerance = self.tolerances[chosen[TOLERANCE]]
+            policy = search(trace, policies, Method.BUDGETED, prices.under(self.objective), tolerance)
+        return Design(point, policy, measured(self.experiment, point, policy))
+
+
+def measured(experiment: Experiment, point: Point, policy: ExitPolicy) -> tuple[float, ...]:
+    """The values of `OBJECTIVES` for the hardware of `point` under `policy`.
+
+    Raises:
+        CeesimError: if there is no such design, or the network does not fit it.
+    """
+    under = replace(experiment, trace=experiment.trace.under(policy))
+    metrics: dict[str, Any] = dict(zip(METRICS, under.metrics(hardware_settings(point)), strict=False))
+    return tuple(float(metrics[name]) for name in OBJECTIVES)
+
+
+def open_study(task: Task, storage: Path | None, seed: int) -> Any:
+    """The optuna study of `task`: in memory, or in the SQLite file `storage`, where an earlier one goes on.
+
+    Raises:
+        MissingExtraError: if optuna is not installed.
+        OutputError: if the file cannot be used, or holds the study of another task.
+    """
+    try:
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError:
+        raise MissingExtraError.of("optuna", "search", "optimising") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions: Any = ["maximize" if name in MAXIMISED else "minimize" for name in OBJECTIVES]
+    try:
+        study = optuna.create_study(
+            storage=None if storage is None else f"sqlite:///{storage}",
+            study_name="ceesim",
+            directions=directions,
+            load_if_exists=True,
+        )
+        same = json.loads(json.dumps(task.identity))
+        if not study.trials and "identity" not in study.user_attrs:
+            study.set_user_attr("identity", same)
+        there = study.user_attrs.get("identity")
+    except SQLAlchemyError as problem:
+        what = str(problem).splitlines()[0][:120]
+        raise OutputError(f"not a study: {what}", where=str(storage), fix="choose another --storage") from None
+    if there != same:
+        raise OutputError("holds the study of another task", where=str(storage), fix="choose another --storage")
+    # a continued study draws other numbers than its beginning did
+    study.sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed + len(study.trials))
+    return study
+
+
+def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, int], None] | None = None) -> None:
+    """Go on until the study has `num_trials` finished trials; a design that was measured before is not measured again.
+
+    `progress` is told how many trials there are, and how many failed.
+    """
+    from optuna.trial import TrialState
+
+    ended = [trial for trial in study.trials if trial.state.is_finished()]
+    names = task.choices
+    known = {tuple(trial.params[name] for name in names): trial.values for trial in ended if trial.params}
+    num_failed = sum(trial.state is TrialState.FAIL for trial in ended)
+    for done in range(len(ended), num_trials):
+        trial = study.ask()
+        chosen = {name: trial.suggest_int(name, 0, num - 1) for name, num in names.items()}
+        key = tuple(chosen.values())
+        if key not in known:
+            try:
+                design = task.design(chosen)
+                trial.set_user_attr("policy", design.policy.to_json())
+                trial.set_user_attr("point", design.point)
+                known[key] = list(design.values)
+            except CeesimError as problem:
+                trial.set_user_attr("reason", str(problem))
+                known[key] = None
+        if known[key] is None:
+            study.tell(trial, state=TrialState.FAIL)
+            num_failed += 1
+        else:
+            study.tell(trial, known[key])
+        if progress is not None:
+            progress(done + 1, num_failed)
+
+
+def best_designs(study: Any) -> list[Design]:
+    """The designs of the study that no other beats on validation data, fastest first, each once."""
+    designs = [
+        Design(trial.user_attrs["point"], policy_from_json(trial.user_attrs["policy"]), tuple(trial.values))
+        for trial in study.trials
+        if "point" in trial.user_attrs and trial.values is not None
+    ]
+    if not designs:
+        return []
+    signs = np.array([-1.0 if name in MAXIMISED else 1.0 for name in OBJECTIVES])
+    keep = not_dominated(np.array([design.values for design in designs]) * signs)
+    return sorted((design for design, kept in zip(designs, keep, strict=True) if kept), key=lambda one: one.values)
+
+
+def on_test(designs: list[Design], task: Task, test: ExitTrace) -> list[tuple[float, ...]]:
+    """What `designs` do on test data: the values of `OBJECTIVES` of each."""
+    experiment = replace(task.experiment, trace=test)
+    return [measured(experiment, design.point, design.policy) for design in designs]
