@@ -153,13 +153,16 @@ def latency(
 ) -> None:
     """Time the network truncated at each exit, and the loop that decides on the host, beside what is predicted.
 
-    Predicted are shares of the whole network's time: by MACs, by FLOPs (std), and by each simulated hardware. Weights
-    are random; time does not depend on them.
+    Predicted are shares of the whole network's time: by MACs, by FLOPs (std), and, for batch 1, by each simulated
+    hardware. Weights are random; time does not depend on them.
 
     Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5
     """
     batches = _batches(batch)
     source, workload, _ = _loaded(network, options)
+    from rich.console import Console
+    from rich.progress import Progress
+
     from ceesim.exits.exclusion import Exclude
     from ceesim.frontend.measure.latency import measure_latency
     from ceesim.frontend.measure.predict import counted, simulated
@@ -171,16 +174,19 @@ def latency(
     cost = Exclude((0.5,) * workload.num_exits).cost(workload.num_classes)
     predictors = [counted(workload, convention) for convention in (Convention.MACS, Convention.STD)]
     predictors += [simulated(workload, hardware, cost) for hardware in hw]
-    run = measure_latency(
-        source.module,
-        source.input_shape,
-        device=options["device"],
-        clock=Clock.CUDA if options["device"].startswith("cuda") else Clock(clock),
-        batches=batches,
-        num_samples=samples,
-        energy_seconds=energy,
-        threads=threads or (1 if clock == "thread" else None),
-    )
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("measuring", total=samples * len(batches))
+        run = measure_latency(
+            source.module,
+            source.input_shape,
+            device=options["device"],
+            clock=Clock.CUDA if options["device"].startswith("cuda") else Clock(clock),
+            batches=batches,
+            num_samples=samples,
+            energy_seconds=energy,
+            threads=threads or (1 if clock == "thread" else None),
+            advance=lambda: bar.advance(task),
+        )
     content = latency_record(workload, run, predictors, rates)
     if out is not None:
         write_latency(out, run, predictors, content)

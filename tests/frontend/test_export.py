@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,11 +16,12 @@ from ceesim.errors import WorkloadError
 from ceesim.frontend.export import export
 from ceesim.frontend.models import NETWORKS, build_network
 from ceesim.frontend.network import ExitNetwork
-from ceesim.workload.flops import Convention, backbone_flops
+from ceesim.workload.flops import Convention, backbone_flops, path_flops
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import OpKind
 
 
+@cache
 def shipped(name: str, num_classes: int, width: float = 1.0) -> tuple[ExitNetwork, Workload]:
     with torch.device("meta"):
         network = build_network(name, num_classes, width=width)
@@ -45,6 +49,29 @@ def test_table1(
     heads = [workload.op(op) for exit_ in workload.exits for op in exit_.head]
     assert sum(op.num_weights + op.num_biases for op in heads) == head_parameters
     assert [exit_.tap for exit_ in workload.exits] == [TAPS.get(tap, tap) for tap in network.taps]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "printed", "low", "high"),
+    [
+        ("alexnet", 10, 27.88, 25.7, 27.8),
+        ("vggsmall", 10, 31.00, 28.9, 35.0),
+        ("vggsmall", 100, 25.40, 23.6, 29.8),
+        ("resnet50", 100, 33.06, 33.0, 33.0),
+    ],
+)
+def test_a_reduction_printed_in_table1_is_a_band_under_std(
+    name: str, num_classes: int, printed: float, low: float, high: float
+) -> None:
+    """Exit rates are not printed: the least and the most that any rates with the printed reduction save under std."""
+    _, workload = shipped(name, num_classes)
+    table1, std = (
+        np.array(path_flops(workload, convention)) / backbone_flops(workload, convention)
+        for convention in (Convention.TABLE1, Convention.STD)
+    )
+    same_reduction = {"A_eq": [np.ones(len(std)), table1], "b_eq": [1, 1 - printed / 100]}
+    band = sorted(100 * (1 - sign * linprog(sign * std, **same_reduction).fun) for sign in (1, -1))
+    assert [round(bound, 1) for bound in band] == [low, high]
 
 
 TAPS = {"layer1": "layer1.2.relu_2", "layer2": "layer2.3.relu_2", "layer3": "layer3.5.relu_2"}

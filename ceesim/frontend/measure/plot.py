@@ -17,6 +17,7 @@ def predicted_against_measured(title: str, measured: Sequence[float], predicted:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SIZE} {_SIZE}" font-family="sans-serif"'
         ' font-size="11">',
+        f'<rect width="{_SIZE}" height="{_SIZE}" fill="#fff"/>',
         f'<text x="{_MARGIN}" y="20" font-size="13">{escape(title)}</text>',
         _line(0, 0, 1.25, 1.25, "#999", dash=True),
     ]
@@ -24,9 +25,7 @@ def predicted_against_measured(title: str, measured: Sequence[float], predicted:
         parts += [_line(tick, 0, tick, 1.25, "#eee"), _line(0, tick, 1.25, tick, "#eee")]
         parts.append(f'<text x="{_x(tick):.1f}" y="{_y(0) + 16:.1f}" text-anchor="middle">{tick:g}</text>')
         parts.append(f'<text x="{_x(0) - 8:.1f}" y="{_y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    parts.append(
-        f'<text x="{_x(0.625):.1f}" y="{_SIZE - 12}" text-anchor="middle">measured share of the network</text>'
-    )
+    parts.append(f'<text x="{_x(0.625):.1f}" y="{_SIZE - 6}" text-anchor="middle">measured share of the network</text>')
     middle = _y(0.625)
     parts.append(
         f'<text x="16" y="{middle:.1f}" text-anchor="middle" transform="rotate(-90 16 {middle:.1f})">'

@@ -29,12 +29,18 @@ class Predictor:
         truncated: of the network that always stops there.
         path: of the early-exit network that leaves there, heads passed and decisions included.
         backbone: of the plain network without exits.
+        batch: inputs at a time that it speaks of; None: of any number.
     """
 
     name: str
     truncated: tuple[float, ...]
     path: tuple[float, ...]
     backbone: float
+    batch: int | None = None
+
+    def speaks_of(self, batch: int) -> bool:
+        """Whether it predicts the shares at this batch size."""
+        return self.batch in (None, batch)
 
     def reduction(self, exit_rates: Sequence[float]) -> float:
         """What leaving at these rates saves against the plain backbone, as a share."""
@@ -60,7 +66,7 @@ def counted(workload: Workload, convention: Convention) -> Predictor:
 
 
 def simulated(workload: Workload, hardware: str | Path, cost: DecisionCost) -> Predictor:
-    """A simulated hardware as predictor, in cycles.
+    """A simulated hardware as predictor, in cycles, one input at a time.
 
     Raises:
         HardwareError, MappingError: if there is no such hardware, or the network does not fit it.
@@ -73,7 +79,11 @@ def simulated(workload: Workload, hardware: str | Path, cost: DecisionCost) -> P
 
     path = price_network(workload, tuple(exits)[:-1], accelerator, cost).costs.latency_cycles
     return Predictor(
-        accelerator.name, tuple(end(workload.static(i)) for i in exits), tuple(map(float, path)), end(workload.backbone)
+        accelerator.name,
+        tuple(end(workload.static(i)) for i in exits),
+        tuple(map(float, path)),
+        end(workload.backbone),
+        batch=1,
     )
 
 

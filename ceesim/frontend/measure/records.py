@@ -60,10 +60,11 @@ def latency_record(
 
 
 def _batch(times: Sequence[ExitTime], predictors: Sequence[Predictor], rates: Sequence[float] | None) -> dict[str, Any]:
-    medians = [time.truncated.median for time in times]
+    batch, medians = times[0].batch, [time.truncated.median for time in times]
+    predictors = [predictor for predictor in predictors if predictor.speaks_of(batch)]
     scores = {predictor.name: score(predictor.truncated, medians) for predictor in predictors}
     return {
-        "batch": times[0].batch,
+        "batch": batch,
         "exits": [_exit(time, medians[-1], predictors) for time in times],
         "scores": {name: asdict(found) for name, found in scores.items() if found},
         "reduction": None
@@ -113,7 +114,8 @@ def write_latency(out: Path, run: LatencyRun, predictors: Sequence[Predictor], c
         ],
     )
     for part in content["batches"]:
-        shares = {p.name: [row["predicted_share"][p.name] for row in part["exits"]] for p in predictors}
+        names = part["exits"][0]["predicted_share"]
+        shares = {name: [row["predicted_share"][name] for row in part["exits"]] for name in names}
         title = f"{content['network']}, width {content['width']:g}, batch {part['batch']}: {run.device['name']}"
         svg = predicted_against_measured(title, [row["share"] for row in part["exits"]], shares)
         (out / f"batch{part['batch']}.svg").write_text(svg, encoding="utf-8")

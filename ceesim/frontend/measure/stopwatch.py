@@ -54,9 +54,14 @@ class Clock(StrEnum):
 
 
 def time_in_turns(
-    calls: Mapping[_Key, Callable[[], object]], *, clock: Clock, num_samples: int, seed: int = 0
+    calls: Mapping[_Key, Callable[[], object]],
+    *,
+    clock: Clock,
+    num_samples: int,
+    seed: int = 0,
+    advance: Callable[[], object] = lambda: None,
 ) -> dict[_Key, Samples]:
-    """`num_samples` timings of each call, after warm-up."""
+    """`num_samples` timings of each call, after warm-up; `advance` is called after each round."""
     seconds_of = _SECONDS_OF[clock]
     for call in calls.values():
         for _ in range(_WARM_UP_CALLS):
@@ -68,6 +73,7 @@ def time_in_turns(
         shuffle(order)
         for key in order:
             taken[key].append(seconds_of(calls[key]))
+        advance()
     return {key: Samples(tuple(seconds)) for key, seconds in taken.items()}
 
 
