@@ -34,6 +34,13 @@ def test_random_networks(workload: Workload, accelerator: Hardware) -> None:
     assert_fits(compiled(workload, accelerator), workload, accelerator)
 
 
+@pytest.mark.slow
+@given(networks(max_ops=10, max_exits=3), accelerators())
+@settings(max_examples=2000)
+def test_many_random_networks(workload: Workload, accelerator: Hardware) -> None:
+    assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
 @given(
     networks(max_ops=9, max_exits=3),
     accelerators(

@@ -56,7 +56,17 @@ def test_every_number_of_tiles_comes_once(size: int, unit: int) -> None:
 @given(searches())
 @settings(max_examples=80)
 def test_the_bound_is_never_above_the_exact_time(case: tuple[Hardware, Nest, Capacity]) -> None:
-    accelerator, loops, capacity = case
+    assert_bounded(*case)
+
+
+@pytest.mark.slow
+@given(searches())
+@settings(max_examples=3000)
+def test_the_bound_is_never_above_the_exact_time_in_many_cases(case: tuple[Hardware, Nest, Capacity]) -> None:
+    assert_bounded(*case)
+
+
+def assert_bounded(accelerator: Hardware, loops: Nest, capacity: Capacity) -> None:
     machine, queue = machine_of(accelerator), queues_of(accelerator)
     for row in candidates(loops, machine, capacity)[:40].tolist():
         tiling = Tiling(*row[:6])
@@ -73,7 +83,17 @@ def test_the_bound_is_never_above_the_exact_time(case: tuple[Hardware, Nest, Cap
 @given(searches())
 @settings(max_examples=60)
 def test_pruning_loses_nothing(case: tuple[Hardware, Nest, Capacity]) -> None:
-    accelerator, loops, capacity = case
+    assert_nothing_lost(*case)
+
+
+@pytest.mark.slow
+@given(searches())
+@settings(max_examples=3000)
+def test_pruning_loses_nothing_in_many_cases(case: tuple[Hardware, Nest, Capacity]) -> None:
+    assert_nothing_lost(*case)
+
+
+def assert_nothing_lost(accelerator: Hardware, loops: Nest, capacity: Capacity) -> None:
     machine, queue = machine_of(accelerator), queues_of(accelerator)
     pruned = choose(loops, machine, capacity, queue)
     brute = choose(loops, machine, capacity, queue, prune=False)
