@@ -1,7 +1,7 @@
 """A sweep on a page: the designs that no other beats, where the good ones lie, and which knobs matter.
 
 What is compared, what dominates and what a knob's influence is, `ceesim.explore.pareto` says. A picture shows a few
-thousand designs at most; if there are more, all of the front and every so-manieth of the others, and the page says so.
+thousand designs at most; if there are more, evenly many of the front and of the others, and the page says so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_POINTS: Final = 2000
+MOST_CELLS: Final = 20_000
+"""Settings, points times knobs, that one picture says at most."""
 MOST_LINES: Final = 300
 _MOST_SHOWN: Final = 40
 _FIFTHS: Final = ("best fifth", "second", "third", "fourth", "worst fifth")
@@ -56,11 +58,13 @@ def sweep_section(path: Path, name: str) -> Section:
     parts: list[Figure | Sheet] = []
     notes = []
     if found.objectives:
-        shown = _thinned(done, found, MOST_POINTS)
+        shown = _thinned(done, found, min(MOST_POINTS, MOST_CELLS // max(len(knobs), 1)))
         if len(shown) < len(done):
+            on_front = int(shown.index.isin(found.front.index).sum())
             notes.append(
-                f"Pictures of single designs show {len(shown):,} of {len(done):,}: all that no other beats, and every "
-                "so-manieth of the rest. Everything else on this page was worked out from all of them."
+                f"Pictures of single designs show {len(shown):,} of {len(done):,}: {on_front:,} of the "
+                f"{len(found.front):,} that no other beats, and {len(shown) - on_front:,} of the rest, evenly chosen. "
+                "Everything else on this page was worked out from all of them."
             )
         first, *others = found.objectives
         parts += [_front(shown, found, knobs, first, other) for other in others]
@@ -109,13 +113,13 @@ def _values(table: pandas.DataFrame, objective: str) -> list[float]:
 
 
 def _thinned(done: pandas.DataFrame, found: Findings, most: int) -> pandas.DataFrame:
-    """`done`, or the front and evenly many of the others, in order."""
+    """`done`, or `most` designs of it at most, in order: half of them from the front if it has as many, then others."""
     if len(done) <= most:
         return done
+    front = found.front.index[:: -(-len(found.front) // (most // 2))]
     rest = done.index.difference(found.front.index)
-    room = max(most - len(found.front), most // 4)
-    step = -(-len(rest) // room)
-    return done.loc[found.front.index.union(rest[::step])]
+    step = -(-len(rest) // (most - len(front) - 1)) or 1
+    return done.loc[front.union(rest[::step]).union([found.knee])]
 
 
 def _spoken(table: pandas.DataFrame, knobs: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,24 @@ def test_a_large_sweep_is_thinned_with_a_note(sweep_table: Path, tmp_path: Path)
     section = sweep_section(path, "sweep1")
     assert len(part(section, "front-1").table.rows) <= MOST_POINTS
     assert f"of {len(large):,}" in section.notes[0]
+
+
+@pytest.mark.slow
+def test_fifty_thousand_designs_in_ten_seconds(sweep_table: Path, tmp_path: Path) -> None:
+    small = pandas.read_csv(sweep_table)
+    small = small[small["status"] == "ok"]
+    random = np.random.default_rng(0)
+    large = pandas.concat([small] * -(-50_000 // len(small)), ignore_index=True).iloc[:50_000].copy()
+    large["point"] = np.arange(len(large))
+    for name in ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2"):
+        large[name] *= random.lognormal(0, 0.3, len(large))
+    for knob in range(8):
+        large.insert(2, f"a.rather.long.name.of.a.knob.{knob}", random.integers(0, 20, len(large)))
+    large.to_csv(tmp_path / "large.csv", index=False)
+    started = time.process_time()
+    page = render([sweep_section(tmp_path / "large.csv", "sweep1")], "sweep")
+    assert time.process_time() - started < 10
+    assert len(page.encode()) < 8_000_000
 
 
 def test_the_command_writes_page_and_data(
