@@ -18,7 +18,7 @@ from typing import Final
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Op, OpKind
 
-_POOLS: Final = {OpKind.MAX_POOL, OpKind.AVERAGE_POOL, OpKind.ADAPTIVE_AVERAGE_POOL}
+POOLS: Final = {OpKind.MAX_POOL, OpKind.AVERAGE_POOL, OpKind.ADAPTIVE_AVERAGE_POOL}
 
 # element-ops per element of ops that read their row more than once: maximum, exponential, sum and division;
 # sum, sum of squares, and subtraction, scaling and shift in one pass each
@@ -110,7 +110,7 @@ def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]
                     output=last.name,
                     output_elements=prod(last.output_shape),
                     side_outputs=tuple((part.name, prod(part.output_shape)) for part in side),
-                    vector_ops=drained + sum(vector_ops(part) for part in (*chain, *side) if part.kind in _POOLS),
+                    vector_ops=drained + sum(vector_ops(part) for part in (*chain, *side) if part.kind in POOLS),
                 )
             )
     return tuple(layers)
@@ -122,7 +122,7 @@ def _absorb(
     """Ops behind `op` that its drain absorbs: the chain that replaces its output, and head pools beside it."""
     chain: list[Op] = []
     side: list[Op] = []
-    current, pooled = op, op.kind in _POOLS
+    current, pooled = op, op.kind in POOLS
     while True:
         users = consumers[current.name]
         in_head = current.name in head_ops
@@ -134,7 +134,7 @@ def _absorb(
             return chain, side
         follower = users[0]
         is_activation = follower.kind is OpKind.ELEMENTWISE and len(follower.inputs) == 1 and not follower.num_constants
-        is_pool = follower.kind in _POOLS and not pooled and op.gemm is not None
+        is_pool = follower.kind in POOLS and not pooled and op.gemm is not None
         if not (is_activation or is_pool) or (side and is_activation):
             return chain, side
         pooled = pooled or is_pool

@@ -447,7 +447,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
 def tile_channels(nest: Nest, groups: int, k_first: int, k: int) -> int:
     """Channels that a k tile of `groups` groups reads from DRAM; k runs over (channel, kernel row, kernel column)."""
     if not nest.has_macs:
-        return nest.in_channels
+        return groups * ceil_div(nest.in_channels, nest.groups)
     per_channel = nest.kernel_rows * nest.kernel_width
     group_channels = nest.in_channels // nest.groups
     low = k_first * group_channels // nest.k

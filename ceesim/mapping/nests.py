@@ -7,7 +7,7 @@ from math import prod
 from typing import Final
 
 from ceesim.hardware.model import ExitPlacement, Hardware
-from ceesim.mapping.fusion import FusedLayer
+from ceesim.mapping.fusion import POOLS, FusedLayer
 from ceesim.mapping.loops import Nest
 from ceesim.program.command import Amount, Unit
 from ceesim.units import ceil_div
@@ -62,6 +62,7 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
     in_rows, in_width = _inputs(op)
     kernel, stride, padding = _window(op)
     gemm = op.gemm
+    pooled = op.kind in POOLS  # channel by channel: each is a group, so that not even a global pool needs the whole map
     sizes = [prod(shape) for shape in op.input_shapes]
     ifmap_sizes = sizes[:1] if gemm else sizes
     loaded = sum(size for size, far in zip(ifmap_sizes, operands.from_dram, strict=False) if far)
@@ -83,11 +84,11 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         drain_unit=int(drain_unit),
         drain_lanes=lanes,
         drain_latency_cycles=latency_cycles,
-        groups=gemm.count if gemm else 1,
+        groups=gemm.count if gemm else channels if pooled else 1,
         out_rows=rows,
         out_width=width,
         k=gemm.k if gemm else 1,
-        n=gemm.n if gemm else channels,
+        n=gemm.n if gemm else 1 if pooled else channels,
         in_rows=in_rows,
         in_width=in_width,
         in_channels=ceil_div(loaded, in_rows * in_width) if loaded else 0,

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given, settings
 
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Program
+from ceesim.mapping.compiler import compile_program
+from ceesim.program.command import Amount, Program
 from ceesim.workload.network import Exit, Workload
 from ceesim.workload.ops import INPUT, Function, adaptive_average_pool, concat, conv, elementwise, linear, pool, reshape
 from tests.lowering import chain
-from tests.networks import accelerators, compiled, hardware, networks, small_network, vgg
+from tests.networks import COST, accelerators, compiled, hardware, networks, small_network, vgg
 from tests.occupancy import fullest
 
 ROOMY = {"weight": 65536, "activation": 65536, "psum": 65536, "head": 65536}
@@ -130,3 +131,21 @@ def test_the_backbone_does_not_overwrite_what_a_head_still_reads() -> None:
             vector__lanes=64,
         )
         assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
+def test_a_global_pool_takes_the_map_some_channels_at_a_time() -> None:
+    # the map is as large as the buffer: with the pooled values beside it, it never fits as a whole
+    ops = (
+        conv("tap", INPUT, (4, 8, 8), 16, (1, 1)),
+        adaptive_average_pool("head.pool", "tap", (16, 8, 8), (1, 1)),
+        reshape("head.flat", "head.pool", (16, 1, 1), (16,)),
+        linear("head.fc", "head.flat", (16,), 2),
+        conv("next", "tap", (16, 8, 8), 2, (8, 8)),
+        reshape("flat", "next", (2, 1, 1), (2,)),
+    )
+    workload = Workload("global", 2, (4, 8, 8), ops, (Exit("tap", ("head.pool", "head.flat", "head.fc")),), "flat")
+    accelerator = hardware(buffers=ROOMY | {"activation": 16 * 64}, exit_unit__pooling="separate")
+    program = compile_program(workload, accelerator, exit_cost=COST)
+    pooling = [layer.name for layer in program.layers].index("head.pool")
+    assert program.amounts[program.layer == pooling, Amount.IFMAP_DRAM_BYTES].sum() == 16 * 64
+    assert_fits(program, workload, accelerator)
