@@ -30,6 +30,7 @@ from ceesim.errors import OptionError
     show_default=True,
     help="Executor; the numbers are the same.",
 )
+@click.option("--tiles", is_flag=True, help="Add the mapper's tiling of every layer to the page. Default: off.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the result files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
 def command(
@@ -41,6 +42,7 @@ def command(
     threshold: float | None,
     rates: str | None,
     engine: str,
+    tiles: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -74,7 +76,7 @@ def command(
 
         from ceesim.results.page import PAGE_WIDTH, print_page
 
-        print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH))
+        print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH), tiles=tiles)
 
 
 def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None) -> dict[str, Any]:

@@ -26,13 +26,14 @@ MOST_LAYERS: Final = 12
 """Layers shown on the page, the longest ones; layers.csv has them all."""
 
 
-def print_page(result: RunResult, console: Console) -> None:
-    """Print the page."""
+def print_page(result: RunResult, console: Console, *, tiles: bool = False) -> None:
+    """Print the page, with the mapper's choices if `tiles`."""
     numbers = summary(result)
     parts: list[RenderableType] = [
         *_headline(result, numbers),
         _exits(result),
         _layers(result),
+        *([_tiles(result)] if tiles else []),
         _comparison(numbers),
         _energy(result, numbers),
         *_footnotes(result),
@@ -122,6 +123,25 @@ def _layers(result: RunResult) -> Table:
             f"{row['stall_cycles']:,}",
             "" if row["utilisation"] is None else f"{row['utilisation']:.0%}",
             row["bottleneck"],
+        )
+    return table
+
+
+def _tiles(result: RunResult) -> Table:
+    """The tiling of every layer: extents of one tile, the outer loop, and how many tiles there are."""
+    table = _table("Tiles", "layer", "groups", "rows", "width", "k", "n", "outer loop", "tiles", "commands")
+    program = result.dynamic.program
+    for i, layer in enumerate(program.layers):
+        if layer.is_decision:
+            continue
+        own = program.layer == i
+        *extents, m_outer = layer.tiling
+        table.add_row(
+            layer.name,
+            *map(str, extents),
+            "m" if m_outer else "n",
+            str(int(program.tile[own].max()) + 1),
+            str(int(own.sum())),
         )
     return table
 

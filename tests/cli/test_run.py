@@ -27,6 +27,19 @@ def test_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+def test_tiles_are_shown_on_request() -> None:
+    assert "outer loop" not in CliRunner().invoke(command, MAIN).stdout
+    lines = CliRunner().invoke(command, [*MAIN, "--tiles"]).stdout.splitlines()
+    header = next(i for i, line in enumerate(lines) if "outer loop" in line)
+    shown = dict(line.split(maxsplit=1) for line in lines[header + 2 :] if line.startswith((" features", " heads")))
+    assert len(shown) == 12  # six convolutions, six heads
+    groups, rows, width, k, n, *_ = shown["features.conv1"].split()
+    assert (int(groups), int(k)) == (1, 27)
+    assert 1 <= int(rows) <= 32
+    assert int(width) == 32
+    assert int(n) % 16 == 0
+
+
 def test_json_is_the_summary_file(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [*MAIN, "--json", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
