@@ -136,7 +136,7 @@ def test_live_truncated_execution_equals_replay_on_1000_images(
     ratios = (1 + np.exp(-largest)) / (1 + np.exp(-second))  # an input leaves where β exceeds this
     policy = Exclude(tuple(float(np.quantile(each, 0.3)) for each in ratios.T))
     left = np.bincount(replay(policy, logits[:, :-1], logits[:, -1]).exit_index, minlength=logits.shape[1] + 1)
-    assert np.count_nonzero(left) > 3
+    assert np.count_nonzero(left) > 2  # several exits are taken
     check_live(path, part, [policy])
 
 
