@@ -63,7 +63,7 @@ def print_findings(out: Path, as_json: bool) -> None:
     from ceesim.explore.frame import read_sweep
     from ceesim.explore.pareto import OBJECTIVES, findings, knob_columns
 
-    table = read_sweep(out)
+    table = read_sweep(out, OBJECTIVES)
     knobs = knob_columns(table)
     found = findings(table)
     failed = table[table["status"] == FAILED]

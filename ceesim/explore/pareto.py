@@ -108,7 +108,8 @@ class Findings:
 def knob_columns(table: pandas.DataFrame) -> list[str]:
     """The columns of a sweep's table that say what was set."""
     names = list(table.columns)
-    return names[names.index("status") + 1 : names.index(METRICS[0])]
+    first_metric = next(i for i, name in enumerate(names) if name in METRICS)
+    return names[names.index("status") + 1 : first_metric]
 
 
 def findings(table: pandas.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> Findings:

@@ -113,7 +113,7 @@ def _capacity(nest: Nest, hardware: Hardware, pins: Pins, room: int) -> Capacity
     )
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _choose(nest: Nest, machine: Machine, capacity: Capacity, queue: tuple[int, ...]) -> Choice | None:
     return choose(nest, machine, capacity, np.array(queue, np.int64))
 
