@@ -1,5 +1,7 @@
 """The files of a run: summary.json, layers.csv, exits.csv, inputs.csv, manifest.json; all of them or none.
 
+Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv.
+
 They are written into a folder beside the target and moved into place at the end. Two runs give the same bytes, the
 manifest's time stamp apart.
 """
@@ -16,15 +18,17 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ceesim.errors import OutputError
+from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, input_columns, layers
 from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
+SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
 
 
-def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the files of a run into the folder `out`, which is made if need be.
+def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write the files of a run into the folder `out`, which is made if need be; returns their names.
 
     Files of an earlier run are replaced; anything else in the folder is left alone.
 
@@ -48,6 +52,13 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
             },
         ),
     }
+    scenario = result.scenario
+    if scenario is not None:
+        writers |= {
+            "scenario.json": lambda stream: _json(stream, scenario_record(scenario, result.hardware)),
+            "queue.csv": lambda stream: _rows(stream, QUEUE_COLUMNS, queue_rows(scenario)),
+            "arrivals.csv": lambda stream: _columns(stream, ARRIVAL_COLUMNS, arrival_columns(scenario)),
+        }
     if out.exists() and not out.is_dir():
         raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
     try:
@@ -62,12 +73,16 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
         out.mkdir(exist_ok=True)
         for name in writers:
             (staged / name).replace(out / name)
+        for name in SCENARIO_FILES:
+            if name not in writers:  # of an earlier run
+                (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write: {error.strerror}", where=str(out), fix="free some space, or choose another --out"
         ) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    return tuple(writers)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from ceesim.sim.costs import ExitCosts
 from ceesim.sim.energy import exit_energy, mean_density
 from ceesim.workload.flops import Convention, path_flops
 from ceesim.workload.network import Workload
+
+if TYPE_CHECKING:
+    from ceesim.sim.scenarios.outcome import ScenarioResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +55,7 @@ class RunResult:
         trace: under the policy that was run.
         rows: [inputs] row of `dynamic.costs` for each input.
         engine: ``simpy`` or ``compiled``; the numbers are the same.
+        scenario: what became of the inputs where they met; None if each came alone, one after another.
     """
 
     hardware: Hardware
@@ -59,6 +64,7 @@ class RunResult:
     static: Priced
     rows: Int64s
     engine: str
+    scenario: ScenarioResult | None = None
 
     @property
     def exit_counts(self) -> Int64s:

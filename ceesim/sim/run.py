@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ from ceesim.program.command import Int64s, Program
 from ceesim.shipped import Shelf, find
 from ceesim.sim.costs import ExitCosts, price, price_by_events
 from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.scenarios.load import load_scenario
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 
 
@@ -55,6 +58,8 @@ def run(
     policy: ExitPolicy | None = None,
     rates: ExitTrace | str | Path | None = None,
     engine: Engine | str = Engine.SIMPY,
+    scenario: Scenario | str | Path | None = None,
+    detailed: bool = False,
 ) -> RunResult:
     """Replay `trace` on `hardware`.
 
@@ -65,9 +70,12 @@ def run(
         policy: decides instead of the policy stored in the trace; needs a trace with logits.
         rates: a validation trace whose exit rates `residency: auto` goes by.
         engine: ``simpy`` or ``compiled``.
+        scenario: how inputs meet: a `Scenario`, its short form (``poisson:500/s``), or its YAML file; by default one
+            comes after the other.
+        detailed: under a scenario, keep a row per input.
 
     Raises:
-        HardwareError, TraceError, PolicyError: if an input is malformed, or they do not fit each other.
+        HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
         MappingError: if the network does not fit the hardware.
         OptionError: if `residency: auto` has no rates.
     """
@@ -78,7 +86,26 @@ def run(
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
     warn_of_precision(accelerator, inputs)
-    return replay(accelerator, inputs, rated, Engine(engine))
+    result = replay(accelerator, inputs, rated, Engine(engine))
+    if scenario is None:
+        return result
+    asked = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    if asked.is_plain:
+        return result
+    from ceesim.sim.scenarios.play import play
+
+    played = play(
+        asked,
+        accelerator,
+        result.dynamic,
+        result.static,
+        result.rows,
+        exit_cost=inputs.policy.cost(inputs.workload.num_classes),
+        exit_rates=None if rated is None else _exit_rates(rated, inputs),
+        density=result.density,
+        detailed=detailed,
+    )
+    return replace(result, scenario=played)
 
 
 def price_network(

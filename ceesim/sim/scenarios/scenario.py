@@ -1,0 +1,382 @@
+"""What a user asks to be played: when inputs arrive, how many may wait, how they are batched, who serves them.
+
+Everything has a neutral default; the default scenario is `closed`, one input after another. A `Scenario` that exists
+is consistent and hashable. Times are kept in picoseconds, as in a hardware file.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Final, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from ceesim.hardware.array import Record
+from ceesim.hardware.contradictions import Problem
+from ceesim.hardware.quantities import Count, Flag, Latency
+
+_RATE: Final = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*(/s|Hz|kHz|MHz)?\s*", re.ASCII)
+_PER_SECOND: Final = {None: 1.0, "/s": 1.0, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
+_MOST_PER_SECOND: Final = 1e10
+_MOST_LOAD: Final = 1000.0
+
+
+def _read_rate(value: object) -> float:
+    match = _RATE.fullmatch(str(value)) if not isinstance(value, bool) else None
+    rate = float(match[1].replace("_", "")) * _PER_SECOND[match[2]] if match else 0.0
+    if not 0 < rate <= _MOST_PER_SECOND:
+        raise PydanticCustomError(
+            "quantity",
+            "{what}",
+            {"what": "not a rate", "expected": "arrivals per second, more than 0", "fix": "write it like 500/s"},
+        )
+    return rate
+
+
+Rate = Annotated[
+    float,
+    BeforeValidator(_read_rate),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _RATE.pattern}]}
+    ),
+]
+"""Arrivals per second."""
+
+
+def _read_load(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_LOAD:
+        raise PydanticCustomError(
+            "quantity",
+            "{what}",
+            {"what": "not a load", "expected": f"a number above 0, at most {_MOST_LOAD:g}", "fix": "write it like 0.6"},
+        )
+    return float(value)
+
+
+Load = Annotated[
+    float,
+    BeforeValidator(_read_load),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1000}),
+]
+"""Arrival rate over the rate that can be served."""
+File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
+
+
+class Process(StrEnum):
+    """When inputs arrive: the next when the last is served, at random, at fixed intervals, or when a file says."""
+
+    CLOSED = "closed"
+    POISSON = "poisson"
+    PERIOD = "period"
+    RECORDED = "recorded"
+
+
+class Order(StrEnum):
+    """In which order the inputs of the trace arrive."""
+
+    TRACE = "trace"
+    SHUFFLED = "shuffled"
+
+
+class BatchMode(StrEnum):
+    """What becomes of a batch when some of its members have left.
+
+    `static`: all run to the exit of the last. `masked`: those that left are answered, their places idle.
+    `compacted`: the survivors close ranks, the batch shrinks. `refill`: survivors are parked until a full batch of
+    them can go on, while new inputs start.
+    """
+
+    STATIC = "static"
+    MASKED = "masked"
+    COMPACTED = "compacted"
+    REFILL = "refill"
+
+
+class Arbitration(StrEnum):
+    """Which of several accelerators may use the DRAM next."""
+
+    FIRST_COME = "first_come"
+    ROUND_ROBIN = "round_robin"
+
+
+class Carry(StrEnum):
+    """What an accelerator remembers between inputs.
+
+    `fresh`: an input begins when everything the one before had started is finished. `carried`: it begins as soon as
+    the one before has its answer, with transfers still in flight and weights still in the buffers.
+    """
+
+    FRESH = "fresh"
+    CARRIED = "carried"
+
+
+class Arrivals(Record):
+    """When inputs arrive."""
+
+    process: Process = Field(
+        default=Process.CLOSED, description="closed, poisson, period or recorded.", examples=["poisson"]
+    )
+    rate: Rate | None = Field(default=None, description="Of poisson: arrivals per second.", examples=["500/s"])
+    load: Load | None = Field(
+        default=None,
+        description="Of poisson, instead of a rate: over the rate that all units can serve without batches.",
+        examples=[0.6],
+    )
+    period: Latency | None = Field(default=None, description="Of period: time between arrivals.", examples=["2 ms"])
+    file: File | None = Field(
+        default=None, description="Of recorded: a file with one arrival time in seconds per line.", examples=["log.csv"]
+    )
+
+
+class Batch(Record):
+    """How inputs are put together."""
+
+    size: Count = Field(default=1, le=1024, description="Inputs in a full batch.", examples=[8])
+    mode: BatchMode = Field(
+        default=BatchMode.STATIC,
+        description="static, masked, compacted or refill: what happens when members leave.",
+        examples=["compacted"],
+    )
+    max_wait: Latency = Field(
+        default=0, description="How long the oldest input waits for a batch to fill.", examples=["1 ms"]
+    )
+
+
+class Pipeline(Record):
+    """Segments on accelerators of their own, maps handed over through DRAM."""
+
+    cuts: tuple[Count, ...] | None = Field(
+        default=None,
+        description="The exits after which the next stage takes over; without them they are chosen by exit rates.",
+        examples=[[3, 5]],
+    )
+    units: tuple[Count, ...] | None = Field(
+        default=None,
+        description="Accelerators of each stage; without them they are chosen by exit rates.",
+        examples=[[1, 2, 1]],
+    )
+    buffer: Count | None = Field(
+        default=None, description="Maps that may wait between two stages; unlimited by default.", examples=[4]
+    )
+
+
+class Scenario(Record):
+    """A scenario file."""
+
+    name: Annotated[str, Field(strict=True, max_length=64)] | None = Field(
+        default=None, description="What results call it.", examples=["rush_hour"]
+    )
+    arrivals: Arrivals = Field(default_factory=Arrivals, description="When inputs arrive.")
+    inputs: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = Field(
+        default=None,
+        description="How many inputs are played; the trace is repeated as needed. Default: each of the trace once.",
+        examples=[100000],
+    )
+    order: Order = Field(
+        default=Order.TRACE, description="trace, or shuffled anew in each repetition.", examples=["shuffled"]
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(
+        default=0, description="Of arrivals and of the order.", examples=[1]
+    )
+    queue: Count | None = Field(
+        default=None,
+        description="Inputs that may wait; who finds it full is dropped. Unlimited by default.",
+        examples=[16],
+    )
+    deadline: Latency | None = Field(
+        default=None, description="Answers later than this after the arrival are counted as missed.", examples=["5 ms"]
+    )
+    warm_up: Annotated[int, Field(strict=True, ge=0)] = Field(
+        default=0, description="First inputs that statistics leave out.", examples=[1000]
+    )
+    batch: Batch = Field(default_factory=Batch, description="How inputs are put together.")
+    units: Count = Field(default=1, le=1024, description="Accelerators that share the DRAM.", examples=[2])
+    arbitration: Arbitration = Field(
+        default=Arbitration.FIRST_COME,
+        description="first_come or round_robin: who of several units gets the DRAM next.",
+        examples=["round_robin"],
+    )
+    contention: Flag = Field(
+        default=True, description="false: every unit has a DRAM of its own, nobody waits for another.", examples=[False]
+    )
+    carry: Carry = Field(
+        default=Carry.FRESH,
+        description="fresh, or carried: the next input begins with what the last one left behind.",
+        examples=["carried"],
+    )
+    pipeline: Pipeline | None = Field(default=None, description="Segments on accelerators of their own.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether inputs never meet: one after another, each alone, on one accelerator that forgets them."""
+        return (
+            self.arrivals.process is Process.CLOSED
+            and self.batch.size == 1
+            and self.units == 1
+            and self.carry is Carry.FRESH
+            and self.pipeline is None
+            and self.inputs is None
+            and self.deadline is None
+        )
+
+    @property
+    def label(self) -> str:
+        """What results call it: its name, or its short form."""
+        if self.name is not None:
+            return self.name
+        arrivals = self.arrivals
+        if arrivals.process is Process.POISSON:
+            return f"poisson:{arrivals.rate:g}/s" if arrivals.rate is not None else f"poisson:load={arrivals.load:g}"
+        if arrivals.process is Process.PERIOD and arrivals.period is not None:
+            return f"period:{arrivals.period / 1e6:g} us"
+        if arrivals.process is Process.RECORDED:
+            return f"recorded:{arrivals.file}"
+        return "closed"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = tuple(_contradictions(self))
+        if problems:
+            raise PydanticCustomError("contradiction", "{problems}", {"problems": problems})
+        return self
+
+
+_NEEDED: Final = {
+    Process.CLOSED: (),
+    Process.POISSON: ("rate", "load"),
+    Process.PERIOD: ("period",),
+    Process.RECORDED: ("file",),
+}
+
+
+def _contradictions(scenario: Scenario) -> list[Problem]:
+    problems: list[Problem] = []
+    arrivals = scenario.arrivals
+    needed = _NEEDED[arrivals.process]
+    given = [name for name in ("rate", "load", "period", "file") if getattr(arrivals, name) is not None]
+    if needed and len([name for name in given if name in needed]) != 1:
+        one = " or ".join(needed)
+        problems.append(
+            Problem(
+                ("arrivals",),
+                f"{arrivals.process.value} arrivals need {one}",
+                ", ".join(given) or "neither" if len(needed) > 1 else "none",
+                f"one {one}",
+                f"add {needed[0]}",
+            )
+        )
+    problems += [
+        Problem(
+            ("arrivals", name),
+            f"does not go with {arrivals.process.value} arrivals",
+            name,
+            f"{' or '.join(needed) or 'no such key'}",
+            "remove it",
+        )
+        for name in given
+        if name not in needed
+    ]
+    if arrivals.process is Process.PERIOD and arrivals.period == 0:
+        problems.append(
+            Problem(
+                ("arrivals", "period"),
+                "inputs cannot all come at once",
+                "0",
+                "more than 0",
+                "write closed arrivals, or a period like 2 ms",
+            )
+        )
+    if arrivals.process is Process.CLOSED:
+        for key in ("queue",):
+            if getattr(scenario, key) is not None:
+                problems.append(
+                    Problem(
+                        (key,),
+                        "nobody queues under closed arrivals",
+                        str(getattr(scenario, key)),
+                        "no such key",
+                        f"remove {key}, or choose arrivals",
+                    )
+                )
+        if scenario.batch.max_wait:
+            problems.append(
+                Problem(
+                    ("batch", "max_wait"),
+                    "batches are always full under closed arrivals",
+                    "a time",
+                    "no such key",
+                    "remove it, or choose arrivals",
+                )
+            )
+    if scenario.queue is not None and scenario.queue < scenario.batch.size:
+        problems.append(
+            Problem(
+                ("queue",),
+                "the queue cannot hold a batch",
+                str(scenario.queue),
+                f"at least {scenario.batch.size}",
+                "enlarge queue, or shrink batch.size",
+            )
+        )
+    if scenario.carry is Carry.CARRIED and (
+        scenario.arrivals.process is not Process.CLOSED or scenario.batch.size > 1 or scenario.units > 1
+    ):
+        problems.append(
+            Problem(
+                ("carry",),
+                "carried needs one input directly after another on one unit",
+                "carried",
+                "closed arrivals, batch.size 1, units 1",
+                "write carry: fresh",
+            )
+        )
+    if scenario.pipeline is not None:
+        problems += _pipeline_problems(scenario, scenario.pipeline)
+    return problems
+
+
+def _pipeline_problems(scenario: Scenario, pipeline: Pipeline) -> list[Problem]:
+    problems = []
+    if scenario.batch.size > 1 or scenario.carry is Carry.CARRIED:
+        problems.append(
+            Problem(
+                ("pipeline",),
+                "a pipeline takes inputs one by one",
+                "a batch or carried state",
+                "batch.size 1, carry fresh",
+                "remove batch and carry",
+            )
+        )
+    if pipeline.cuts is not None and list(pipeline.cuts) != sorted(set(pipeline.cuts)):
+        problems.append(
+            Problem(
+                ("pipeline", "cuts"),
+                "the cuts must ascend",
+                str(list(pipeline.cuts)),
+                "exit numbers, each once",
+                "sort them",
+            )
+        )
+    if pipeline.units is not None and sum(pipeline.units) != scenario.units and scenario.units != 1:
+        problems.append(
+            Problem(
+                ("pipeline", "units"),
+                "the stages use another number of units than there are",
+                str(sum(pipeline.units)),
+                str(scenario.units),
+                "leave out one of the two",
+            )
+        )
+    if pipeline.units is not None and (pipeline.cuts is None or len(pipeline.units) != len(pipeline.cuts) + 1):
+        problems.append(
+            Problem(
+                ("pipeline", "units"),
+                "one number of units per stage",
+                str(list(pipeline.units)),
+                "one more than cuts",
+                "give cuts, and units for each stage",
+            )
+        )
+    return problems
