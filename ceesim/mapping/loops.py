@@ -6,6 +6,10 @@ by numba.
 
 Loop order: groups, then n outer / m inner or the reverse, k innermost; partial sums therefore never leave the chip. A
 tile is loaded when it is not the one already held, into the other half of its double buffer.
+
+A batch is more rows: its maps lie one after the other, and a tile is a piece of one map or a number of whole maps. No
+tile crosses the border of a map half-way, so every band is that of a single map, and a batch can always be tiled as
+its inputs one by one. Weights are the same for all maps.
 """
 
 from __future__ import annotations
@@ -86,6 +90,8 @@ class Nest(NamedTuple):
     """Element-ops per cycle, 0 for unlimited."""
     drain_latency_cycles: int
     groups: int
+    images: int
+    """Maps of the batch; rows and widths are those of one map, sums over the layer (bytes, ops) those of all."""
     out_rows: int
     out_width: int
     k: int
@@ -119,7 +125,10 @@ class Nest(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """Extents of one tile: `rows` whole ofmap rows or a piece of one row. `m_outer` selects the loop order."""
+    """Extents of one tile: `rows` whole ofmap rows or a piece of one row. `m_outer` selects the loop order.
+
+    More rows than a map has are whole maps of a batch, and nothing but whole maps.
+    """
 
     groups: int
     rows: int
@@ -140,8 +149,9 @@ class Place(NamedTuple):
     layer: int
     segment: int
     gate: int
-    """Decision that this segment waits for, or NONE."""
-    gates_loads: int
+    """What all commands but loads wait for, a decision or the gather behind it, or NONE."""
+    load_gate: int
+    """The same for loads."""
     ready: int
     """Last drain among those that made the operands on chip: drains finish in order."""
     stored: int
@@ -181,9 +191,16 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 @jit
+def maps_per_tile(nest: Nest, tiling: Tiling) -> int:
+    """Whole maps that a tile holds; 1 for a piece of a map as well."""
+    return max(1, tiling.rows // nest.out_rows)
+
+
+@jit
 def num_tiles(nest: Nest, tiling: Tiling) -> tuple[int, int, int, int]:
     """Tiles along groups, m, k and n."""
-    m_tiles = ceil_div(nest.out_rows, tiling.rows) * ceil_div(nest.out_width, tiling.width)
+    map_tiles = ceil_div(nest.images, maps_per_tile(nest, tiling))
+    m_tiles = map_tiles * ceil_div(nest.out_rows, tiling.rows) * ceil_div(nest.out_width, tiling.width)
     return ceil_div(nest.groups, tiling.groups), m_tiles, ceil_div(nest.k, tiling.k), ceil_div(nest.n, tiling.n)
 
 
@@ -196,7 +213,7 @@ def max_rows(nest: Nest, tiling: Tiling) -> int:
 
 @jit
 def span(first: int, count: int, stride: int, kernel: int, pad: int, size: int) -> int:
-    """Ifmap rows (or columns) that `count` outputs from `first` on touch, padding apart."""
+    """Ifmap rows (or columns) of one map that `count` outputs from `first` on touch, padding apart."""
     low = max(first * stride - pad, 0)
     high = min((first + count - 1) * stride - pad + kernel, size)
     return max(high - low, 0)
@@ -246,9 +263,7 @@ def account(stream: Int64s, row: int, amount: int, value: int) -> None:
 
 
 @jit
-def put(
-    stream: Int64s, cursor: Int64s, place: Place, gated: bool, unit: int, tile: int, occupancy: int, latency: int
-) -> int:
+def put(stream: Int64s, cursor: Int64s, place: Place, unit: int, tile: int, occupancy: int, latency: int) -> int:
     """Append a command; returns its row."""
     row = int(cursor[ROW])
     stream[row, UNIT] = unit
@@ -257,7 +272,7 @@ def put(
     stream[row, LAYER] = place.layer
     stream[row, SEGMENT] = place.segment
     stream[row, TILE] = tile
-    stream[row, WAITS] = place.gate if gated else NONE
+    stream[row, WAITS] = place.load_gate if unit == LOAD else place.gate
     cursor[ROW] = row + 1
     return row
 
@@ -268,7 +283,6 @@ def put_transfer(
     stream: Int64s,
     cursor: Int64s,
     place: Place,
-    gated: bool,
     is_load: bool,
     tile: int,
     num_bytes: int,
@@ -277,7 +291,7 @@ def put_transfer(
 ) -> int:
     """Append a DMA command that moves `num_bytes` of the operand `amount`; returns its row."""
     occupancy, latency, beats, requests = transfer(machine, num_bytes, runs, is_load)
-    row = put(stream, cursor, place, gated, LOAD if is_load else STORE, tile, occupancy, latency)
+    row = put(stream, cursor, place, LOAD if is_load else STORE, tile, occupancy, latency)
     account(stream, row, amount, num_bytes)
     account(stream, row, DMA_BEATS, beats)
     account(stream, row, DMA_REQUESTS, requests)
@@ -292,9 +306,9 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
     """Append the store that was held back so that the next tile's loads could go first."""
     if cursor[PENDING] == NONE:
         return
-    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], 0, NONE, NONE, NONE)
+    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], NONE, NONE, NONE, NONE)
     row = put_transfer(
-        machine, stream, cursor, place, True, False,
+        machine, stream, cursor, place, False,
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
     stream[row, WAITS + 1] = cursor[PENDING]
@@ -317,7 +331,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
     g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
     width_tiles = ceil_div(nest.out_width, tiling.width)
     outer_tiles, inner_tiles = (m_tiles, n_tiles) if tiling.m_outer else (n_tiles, m_tiles)
-    total_outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+    row_tiles, most_maps = ceil_div(nest.out_rows, tiling.rows), maps_per_tile(nest, tiling)
+    total_outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
     half_of, user_of = (WEIGHT_HALF, WEIGHT_USER)
     if nest.weight_dram_amount == HEAD_WEIGHT_DRAM:
         half_of, user_of = (HEAD_HALF, HEAD_USER)
@@ -328,9 +343,11 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         outer, inner = step // inner_tiles % outer_tiles, step % inner_tiles
         m_tile, n_tile = (outer, inner) if tiling.m_outer else (inner, outer)
         groups = min(tiling.groups, nest.groups - g_tile * tiling.groups)
-        row_first, width_first = m_tile // width_tiles * tiling.rows, m_tile % width_tiles * tiling.width
+        row_tile, width_first = m_tile // width_tiles, m_tile % width_tiles * tiling.width
+        maps = min(most_maps, nest.images - row_tile // row_tiles * most_maps)
+        row_first = row_tile % row_tiles * tiling.rows
         rows, width = min(tiling.rows, nest.out_rows - row_first), min(tiling.width, nest.out_width - width_first)
-        m, n = rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
+        m, n = maps * rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
         mac_row = NONE
         for k_tile in range(k_tiles):
             k_first = k_tile * tiling.k
@@ -341,14 +358,13 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                 in_rows = span(row_first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
                 in_width = span(width_first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
                 channels = tile_channels(nest, groups, k_first, k)
-                runs = ifmap_runs(nest, in_rows, in_width, channels)
-                num_bytes = bytes_of(in_rows * in_width * channels, machine.activation_bits)
+                runs = ifmap_runs(nest, maps, in_rows, in_width, channels)
+                num_bytes = bytes_of(maps * in_rows * in_width * channels, machine.activation_bits)
                 ifmap_row = put_transfer(
                     machine,
                     stream,
                     cursor,
                     place,
-                    place.gates_loads != 0,
                     True,
                     tile,
                     max(num_bytes, 1),
@@ -370,7 +386,6 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     stream,
                     cursor,
                     place,
-                    place.gates_loads != 0,
                     True,
                     tile,
                     num_bytes,
@@ -403,7 +418,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         occupancy = ceil_div(vector_ops, nest.drain_lanes) if nest.drain_lanes else 0
         overhead = machine.layer_cycles if first else 0
         drain = put(
-            stream, cursor, place, True, nest.drain_unit, tile, overhead + occupancy,
+            stream, cursor, place, nest.drain_unit, tile, overhead + occupancy,
             overhead + occupancy + nest.drain_latency_cycles,
         )  # fmt: skip
         account(stream, drain, VECTOR_OPS, vector_ops)
@@ -456,11 +471,16 @@ def tile_channels(nest: Nest, groups: int, k_first: int, k: int) -> int:
 
 
 @jit
-def ifmap_runs(nest: Nest, in_rows: int, in_width: int, channels: int) -> int:
-    """Contiguous runs of an ifmap tile; maps lie in DRAM row by row, all channels of a pixel together."""
+def ifmap_runs(nest: Nest, maps: int, in_rows: int, in_width: int, channels: int) -> int:
+    """Contiguous runs of `maps` equal pieces of maps, one piece of each.
+
+    Maps lie in DRAM one after the other, row by row, all channels of a pixel together.
+    """
     if channels < nest.in_channels:
-        return max(in_rows * in_width, 1)
-    return max(in_rows, 1) if in_width < nest.in_width else 1
+        return max(maps * in_rows * in_width, 1)
+    if in_width < nest.in_width:
+        return max(maps * in_rows, 1)
+    return 1 if in_rows == nest.in_rows else maps
 
 
 @jit
@@ -508,7 +528,7 @@ def put_macs(
     if first:
         occupancy += overhead
         latency += overhead
-    row = put(stream, cursor, place, True, nest.mac_unit, tile, occupancy, latency)
+    row = put(stream, cursor, place, nest.mac_unit, tile, occupancy, latency)
     account(stream, row, MACS, groups * m * k * n)
     account(stream, row, FOLDS, num_folds)
     account(stream, row, FOLD_PES, fold_pes)

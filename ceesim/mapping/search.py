@@ -38,6 +38,7 @@ from ceesim.mapping.loops import (
     emit,
     flush_store,
     ifmap_runs,
+    maps_per_tile,
     max_rows,
     new_cursor,
     new_stream,
@@ -100,20 +101,25 @@ def edge(size: int, extent: int) -> int:
 def mac_cycles(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int, int]:
     """(occupancy of the MAC unit for the whole layer, latency of its first tile, latency of its last tile)."""
     if nest.mac_lanes:
-        macs = nest.groups * nest.out_rows * nest.out_width * nest.k * nest.n
+        macs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.k * nest.n
         return ceil_div(macs, nest.mac_lanes), nest.drain_latency_cycles, nest.drain_latency_cycles
     total, first, last = 0, 0, 0
-    for a in range(8):
+    most_maps, most_rows = maps_per_tile(nest, tiling), min(tiling.rows, nest.out_rows)
+    for a in range(16 if nest.images % most_maps else 8):
         groups, group_count = tiling.groups, nest.groups // tiling.groups
-        rows, row_count = tiling.rows, nest.out_rows // tiling.rows
+        maps, map_count = most_maps, nest.images // most_maps
+        rows, row_count = most_rows, nest.out_rows // most_rows
         width, width_count = tiling.width, nest.out_width // tiling.width
         if a & 1:
             groups, group_count = nest.groups % tiling.groups, 1
         if a & 2:
-            rows, row_count = nest.out_rows % tiling.rows, 1
+            rows, row_count = nest.out_rows % most_rows, 1
         if a & 4:
             width, width_count = nest.out_width % tiling.width, 1
-        if groups * group_count * rows * row_count * width * width_count == 0:
+        if a & 8:
+            maps, map_count = nest.images % most_maps, 1
+        count = group_count * map_count * row_count * width_count
+        if groups * rows * width * count == 0:
             continue
         for b in range(4):
             k, k_count = tiling.k, nest.k // tiling.k
@@ -124,8 +130,8 @@ def mac_cycles(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int, 
                 n, n_count = nest.n % tiling.n, 1
             if k * k_count * n * n_count == 0:
                 continue
-            _, _, occupancy, last = array_timing(machine.fold, groups, rows * width, k, n)
-            total += group_count * row_count * width_count * k_count * n_count * occupancy
+            _, _, occupancy, last = array_timing(machine.fold, groups, maps * rows * width, k, n)
+            total += count * k_count * n_count * occupancy
             if first == 0:
                 first = last
     return total, first, last
@@ -143,13 +149,18 @@ def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int
             passes = 1
         if g_tiles * m_tiles * k_tiles == 1:
             passes = 1
-        for a in range(2):
+        most_maps = maps_per_tile(nest, tiling)
+        for a in range(4 if nest.images % most_maps else 2):
             groups, group_count = tiling.groups, nest.groups // tiling.groups
-            if a:
+            maps, map_count = most_maps, nest.images // most_maps
+            if a & 1:
                 groups, group_count = nest.groups % tiling.groups, 1
-            if groups == 0:
+            if a & 2:
+                maps, map_count = nest.images % most_maps, 1
+            count = group_count * map_count * passes
+            if groups * count == 0:
                 continue
-            for m_tile in range(m_tiles):
+            for m_tile in range(width_tiles * ceil_div(nest.out_rows, tiling.rows)):  # of one map
                 row_first, width_first = m_tile // width_tiles * tiling.rows, m_tile % width_tiles * tiling.width
                 rows = min(tiling.rows, nest.out_rows - row_first)
                 width = min(tiling.width, nest.out_width - width_first)
@@ -159,11 +170,11 @@ def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int
                     k_first = k_tile * tiling.k
                     k = min(tiling.k, nest.k - k_first)
                     channels = tile_channels(nest, groups, k_first, k)
-                    size = max(bytes_of(in_rows * in_width * channels, machine.activation_bits), 1)
-                    runs = ifmap_runs(nest, in_rows, in_width, channels)
+                    size = max(bytes_of(maps * in_rows * in_width * channels, machine.activation_bits), 1)
+                    runs = ifmap_runs(nest, maps, in_rows, in_width, channels)
                     occupancy, latency, _, _ = transfer(machine, size, runs, True)
-                    total += group_count * passes * size
-                    busy += group_count * passes * occupancy
+                    total += count * size
+                    busy += count * occupancy
                     beyond = min(beyond, latency - occupancy)
                     if first == 0:
                         first = latency
@@ -213,8 +224,9 @@ def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]
     tile has passed the units behind it.
     """
     num_bytes, loading, first_load, beyond = load_traffic(nest, tiling, machine)
-    outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
-    last_outputs = edge(nest.groups, tiling.groups) * edge(nest.out_rows, tiling.rows)
+    outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
+    last_outputs = edge(nest.groups, tiling.groups) * edge(nest.images, maps_per_tile(nest, tiling))
+    last_outputs *= edge(nest.out_rows, min(tiling.rows, nest.out_rows))
     last_outputs *= edge(nest.out_width, tiling.width) * edge(nest.n, tiling.n)
     vector, last_vector = 0, 0
     if nest.drain_lanes:
@@ -255,17 +267,18 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
     needed = 0
     g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
     if nest.ifmap_from_dram:
-        in_rows = (tiling.rows - 1) * nest.stride_rows + nest.kernel_rows
+        in_rows = (min(tiling.rows, nest.out_rows) - 1) * nest.stride_rows + nest.kernel_rows
+        in_rows = maps_per_tile(nest, tiling) * min(in_rows, nest.in_rows)
         in_width = (tiling.width - 1) * nest.stride_width + nest.kernel_width
         channels = tile_channels(nest, tiling.groups, 0, tiling.k)
         for k_tile in range(1, k_tiles):  # a tile that begins in the middle of a channel may touch one more
             k_first = k_tile * tiling.k
             k = min(tiling.k, nest.k - k_first)
             channels = max(channels, tile_channels(nest, tiling.groups, k_first, k))
-        size = bytes_of(min(in_rows, nest.in_rows) * min(in_width, nest.in_width) * channels, machine.activation_bits)
+        size = bytes_of(in_rows * min(in_width, nest.in_width) * channels, machine.activation_bits)
         needed += size if g_tiles * m_tiles * k_tiles == 1 else 2 * size
     if nest.ofmap_to_dram:
-        total_outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+        total_outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
         outputs = tiling.groups * tiling.rows * tiling.width * tiling.n
         size = ceil_div(nest.ofmap_bytes * outputs, total_outputs)
         needed += size if g_tiles * m_tiles * n_tiles == 1 else 2 * size
@@ -277,7 +290,7 @@ def time_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s) -> i
     """Cycles of the layer lowered on its own, from its first command to its last finish."""
     stream = new_stream(max_rows(nest, tiling), False)
     cursor = new_cursor()
-    emit(nest, tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
+    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = cursor[ROW]
     return execute_rows(
@@ -300,6 +313,8 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
     row_extents = distinct_extents(nest.out_rows, 1)
     width_extents = distinct_extents(nest.out_width, 1)
     group_extents = distinct_extents(nest.groups, 1)
+    map_extents = distinct_extents(nest.images, 1)
+    num_spatial = len(row_extents) + len(width_extents) - 1
     found = np.empty((256, 9), np.int64)
     count = 0
     for g in group_extents:
@@ -307,9 +322,11 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
             for n in n_extents:
                 if g > 1 and (k < nest.k or n < nest.n):
                     continue
-                for spatial in range(len(row_extents) + len(width_extents) - 1):
+                for spatial in range(num_spatial + len(map_extents) - 1):
                     if spatial < len(row_extents):
                         rows, width = row_extents[spatial], nest.out_width
+                    elif spatial >= num_spatial:
+                        rows, width = map_extents[spatial - num_spatial] * nest.out_rows, nest.out_width
                     else:
                         rows, width = 1, width_extents[spatial - len(row_extents) + 1]
                     for m_outer in range(2):

@@ -133,7 +133,7 @@ def _tiles(result: RunResult) -> Table:
     table = plain_table("Tiles", "layer", "groups", "rows", "width", "k", "n", "outer loop", "tiles", "commands")
     program = result.dynamic.program
     for i, layer in enumerate(program.layers):
-        if layer.is_decision:
+        if not layer.tiling:
             continue
         own = program.layer == i
         *extents, m_outer = layer.tiling

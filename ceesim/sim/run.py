@@ -115,14 +115,20 @@ def price_network(
     exit_cost: DecisionCost,
     exit_rates: Sequence[float] | None = None,
     engine: Engine = Engine.COMPILED,
+    batch: Sequence[int] | int = 1,
+    compacted: bool = False,
 ) -> Priced:
     """The price of each exit of `workload` with only the `kept` exits built in (none: the plain backbone).
 
     Args:
         exit_rates: [kept exits + 1] for `residency: auto`.
+        batch: [kept exits + 1] inputs that run each segment together, or one number for all; the price is the batch's.
+        compacted: whether members that leave make the batch smaller.
     """
     built = workload.with_exits(kept)
-    program = compile_program(built, hardware, exit_cost=exit_cost, exit_rates=exit_rates)
+    program = compile_program(
+        built, hardware, exit_cost=exit_cost, exit_rates=exit_rates, batch=batch, compacted=compacted
+    )
     return Priced(built, program, _PRICE[engine](program), (*kept, workload.num_exits + 1))
 
 
