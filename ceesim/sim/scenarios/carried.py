@@ -77,19 +77,27 @@ def legacy_of(program: Program, costs: ExitCosts, exit_index: int, before: Legac
         started = happened(inherited, timeline.start_cycles, exit_index, leave)[head:]
     else:
         started = np.ones(program.num_commands, np.bool_)
-    return Legacy(
-        busy=_busy(inherited, timeline.start_cycles, timeline.finish_cycles, started, head, leave),
-        resident=tuple(
-            (row, max(int(finish[row]) - leave, 0))
-            for written, moved in _HALVES
-            for row in _still_there(program, started, written, moved)
-        ),
-    ) if start.size else NOTHING
+    return (
+        Legacy(
+            busy=_busy(inherited, timeline.start_cycles, timeline.finish_cycles, started, head, leave),
+            resident=tuple(
+                (row, max(int(finish[row]) - leave, 0))
+                for written, moved in _HALVES
+                for row in _still_there(program, started, written, moved)
+            ),
+        )
+        if start.size
+        else NOTHING
+    )
 
 
 def _busy(
-    program: Program, start: Int64s, finish: Int64s, started: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    head: int, leave: int,
+    program: Program,
+    start: Int64s,
+    finish: Int64s,
+    started: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    head: int,
+    leave: int,
 ) -> tuple[tuple[int, int], ...]:
     happening = np.concatenate([np.ones(head, np.bool_), started])
     free_at = np.where(happening, start + program.occupancy_cycles, 0)
@@ -154,8 +162,6 @@ class Carried:
         inherited = np.zeros(NUM_UNITS, np.int64)
         for unit, cycles in legacy.busy:
             inherited[unit] += cycles
-        until_answer = replace(
-            costs, occupancy_cycles=costs.latency_cycles, busy_cycles=costs.busy_cycles - inherited
-        )
+        until_answer = replace(costs, occupancy_cycles=costs.latency_cycles, busy_cycles=costs.busy_cycles - inherited)
         job = Job(program, exit_index, (exit_index,))
         return bill_of(job, until_answer, self._jobs.hardware, self._jobs.density), next_legacy
