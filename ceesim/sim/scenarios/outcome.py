@@ -92,7 +92,7 @@ class Played:
         return int(self.wasted[Amount.MACS])
 
 
-def settle(record: Record, jobs: Jobs, load: float | None) -> Played:
+def settle(record: Record, jobs: Jobs, load: float | None, num_patterns: int) -> Played:
     """Close the books of a run that has ended."""
     end = max(record.end_cycle, 1)
     energy = exit_energy(jobs.network.program, jobs.network.costs, jobs.hardware, jobs.density)
@@ -123,7 +123,7 @@ def settle(record: Record, jobs: Jobs, load: float | None) -> Played:
         occupancy_cycles=occupied,
         idle_cycles=len(record.unit_busy_cycles) * record.end_cycle - occupied,
         num_groups=record.num_groups,
-        num_patterns=jobs.num_patterns,
+        num_patterns=num_patterns,
         amounts=record.amounts,
         wasted=record.wasted,
         energy=Breakdown(pj, energy.bands),

@@ -23,11 +23,12 @@ from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.result import Priced
 from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks, recorded_cycles
+from ceesim.sim.scenarios.carried import Carried
 from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.outcome import Played, ScenarioResult, settle
 from ceesim.sim.scenarios.record import Record
-from ceesim.sim.scenarios.scenario import BatchMode, Process, Scenario
-from ceesim.sim.scenarios.shared import SharedDram
+from ceesim.sim.scenarios.scenario import BatchMode, Carry, Process, Scenario
+from ceesim.sim.scenarios.shared import SharedDram, least_held_cycles
 from ceesim.sim.scenarios.station import Station, Waiting
 from ceesim.units import picoseconds_to_cycles
 
@@ -59,6 +60,14 @@ def play(
         MappingError: if a batch does not fit the hardware.
     """
     num_inputs = _num_inputs(scenario, hardware, len(rows))
+    if scenario.warm_up >= num_inputs:
+        raise ScenarioError(
+            "every input is left out of the statistics",
+            where=scenario.label,
+            got=f"warm_up {scenario.warm_up} of {num_inputs} inputs",
+            expected=f"a warm_up below {num_inputs}",
+            fix="shorten warm_up, or play more inputs (inputs: …)",
+        )
     takes = {"exits": (dynamic, rows), "backbone": (static, np.zeros(len(rows), np.int64))}
     jobs = {
         name: Jobs(
@@ -126,16 +135,16 @@ def _load(scenario: Scenario, hardware: Hardware, jobs: Jobs, rows: Int64s, rate
         return None
     if size == 1:
         costs = jobs.network.costs
-        served, moved = float(costs.occupancy_cycles[rows].mean()), float(costs.dram_bytes[rows].mean())
+        served, moved = float(costs.occupancy_cycles[rows].mean()), costs.amounts[rows].mean(axis=0)
     else:
         groups = [sorted(rows[first : first + size].tolist()) for first in range(0, len(rows) - size + 1, size)]
         probed = groups[:: max(len(groups) // _PROBED_GROUPS, 1)] or [sorted(np.resize(rows, size).tolist())]
         bills = [jobs.bill(group) for group in probed]
         served = float(np.mean([bill.occupancy_cycles for bill in bills])) / size
-        moved = float(np.mean([bill.dram_bytes for bill in bills])) / size
+        moved = np.mean([bill.amounts for bill in bills], axis=0) / size
     load = served / scenario.units
-    if contended(scenario) and hardware.dram.bandwidth_bytes_per_s is not None:
-        load = max(load, moved * hardware.clock_hz / hardware.dram.bandwidth_bytes_per_s)
+    if contended(scenario):
+        load = max(load, least_held_cycles(moved, hardware))
     return load / gap if gap else None
 
 
@@ -187,11 +196,12 @@ def _play(
         warm_up=scenario.warm_up,
         detailed=detailed,
     )
+    carried = Carried(jobs) if scenario.carry is Carry.CARRIED else None
     shared = SharedDram(env, jobs, scenario.units, scenario.arbitration) if contended(scenario) else None
     station = Station(
         env,
         record,
-        shared.serve if shared else lambda _, group: jobs.bill(group),
+        shared.serve if shared else carried.serve if carried else lambda _, group: jobs.bill(group),
         scenario.units,
         capacity=scenario.queue,
         batch_size=scenario.batch.size,
@@ -206,7 +216,7 @@ def _play(
     if scenario.arrivals.process is not Process.CLOSED:
         env.process(station.arrivals(inputs))
     env.run()
-    return settle(record, jobs, load)
+    return settle(record, jobs, load, carried.num_priced if carried else jobs.num_patterns)
 
 
 def _inputs(
