@@ -1,6 +1,5 @@
 """What a batch may cost: the same work per input, weights once or at most once per input, and never less time."""
 
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,9 +67,35 @@ def test_bytes_are_at_least_compulsory(workload: Workload, hardware: Hardware, d
 
 @given(networks(), accelerators(), st.integers(2, 6))
 @EXAMPLES
+def test_a_batch_loads_no_more_weights_than_its_inputs_one_by_one(
+    workload: Workload, hardware: Hardware, batch: int
+) -> None:
+    one, many = compiled(workload, hardware), compiled(workload, hardware, batch=batch)
+    assert sum(per_segment(many, WEIGHTS)) <= batch * sum(per_segment(one, WEIGHTS))
+
+
+@given(networks(), accelerators(), st.integers(2, 6))
+@EXAMPLES
 def test_a_batch_is_never_faster_than_one(workload: Workload, hardware: Hardware, batch: int) -> None:
     one, many = price(compiled(workload, hardware)), price(compiled(workload, hardware, batch=batch))
     assert (many.latency_cycles * (1 + 2 / RESOLUTION) >= one.latency_cycles).all()
+
+
+LARGE = {"weight": "1 MiB", "activation": "8 MiB", "psum": "1 MiB", "head": "1 MiB"}
+
+
+@given(networks(), accelerators(buffers=LARGE), st.integers(2, 6))
+@EXAMPLES
+def test_a_batch_that_fits_is_no_slower_than_its_inputs_one_by_one(
+    workload: Workload, hardware: Hardware, batch: int
+) -> None:
+    """Up to the mapper's resolution. Where the maps of a batch fit no more, they go through DRAM: then it may be."""
+    one, many = compiled(workload, hardware), compiled(workload, hardware, batch=batch)
+    assert (price(many).latency_cycles <= batch * price(one).latency_cycles * (1 + 2 / RESOLUTION)).all()
+    for segment, (alone, together) in enumerate(
+        zip(per_segment(one, WEIGHTS), per_segment(many, WEIGHTS), strict=True), start=1
+    ):
+        assert together <= batch * alone, segment
 
 
 @given(networks(), accelerators(), st.data())

@@ -82,10 +82,12 @@ def test_a_batch_of_a_linear_layer_is_one_product() -> None:
     accelerator = hardware(buffers=ROOMY)
     op = linear("wide", INPUT, (8,), 4, bias=True)
     program = compile_program(chain(op), accelerator, exit_cost=COST, batch=5)
-    own = (program.layer == 0) & (program.amounts[:, Amount.MACS] > 0)
-    assert program.amounts[own, Amount.MACS].tolist() == [5 * 32]
-    assert program.amounts[program.layer == 0, Amount.WEIGHT_DRAM_BYTES].sum() == 32 + 4 * 4
-    assert program.layers[0].tiling[:2] == (1, 5)
+    own = program.layer == 0
+    assert program.amounts[own, Amount.MACS].sum() == 5 * 32
+    assert program.amounts[own, Amount.WEIGHT_DRAM_BYTES].sum() == 32 + 4 * 4
+    whole = lowered(accelerator, nest(accelerator, op, images=5), Tiling(1, 5, 1, 8, 4, 0))
+    assert whole.amounts[whole.unit == Unit.ARRAY, Amount.MACS].tolist() == [5 * 32]
+    assert whole.amounts[:, Amount.FOLDS].sum() == 2  # 8 × 4 weights on 4 × 4 PEs, whatever the batch
 
 
 def test_a_product_of_two_activations_shares_nothing() -> None:
