@@ -20,7 +20,7 @@ import numpy as np
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, Residency
 from ceesim.mapping.batches import batch_sizes
-from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
+from ceesim.mapping.fusion import FusedLayer, fuse, maker, vector_ops
 from ceesim.mapping.loops import (
     AMOUNTS,
     LAST_STORE,
@@ -49,7 +49,7 @@ from ceesim.mapping.residency import Pins, pin
 from ceesim.program.command import Amount, Int64s, Layer, Program, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
-from ceesim.workload.ops import INPUT, OpKind
+from ceesim.workload.ops import INPUT
 
 
 def compile_program(
@@ -81,7 +81,7 @@ def compile_program(
     if hardware.exit_unit.placement is ExitPlacement.FREE:
         layers = tuple(layer for layer in layers if not layer.is_head)
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
-    logits = _maker(workload, workload.output)
+    logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
     key = tuple(int(served_by) for served_by in queue)
     pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
@@ -90,13 +90,6 @@ def compile_program(
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
     planned = plan(layers, output, hardware, machine, key, pins, sizes)
     return _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
-
-
-def _maker(workload: Workload, name: str) -> str:
-    """The op that made the values which `name` stands for: reshapes are no commands."""
-    while name != INPUT and (op := workload.op(name)).kind is OpKind.RESHAPE:
-        name = op.inputs[0]
-    return name
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
@@ -226,7 +219,7 @@ class _Emitter:
         row = int(cursor[ROW])
         if exit_unit.placement is ExitPlacement.FREE:
             cycles = 0
-            ready = drains[_maker(self._workload, self._workload.exits[index - 1].tap)]
+            ready = drains[maker(self._workload, self._workload.exits[index - 1].tap)]
             stream[row, AMOUNTS + Amount.MACS] = images * sum(op.macs for op in head)
         else:
             passes = images * 2 * ceil_div(num_classes, exit_unit.lanes)

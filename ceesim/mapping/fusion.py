@@ -66,6 +66,13 @@ def vector_ops(op: Op) -> int:
     return outputs * _PASSES.get(op.kind, 1)
 
 
+def maker(workload: Workload, name: str) -> str:
+    """The op that made the values which `name` stands for, or ``INPUT``: reshapes are no commands."""
+    while name != INPUT and (op := workload.op(name)).kind is OpKind.RESHAPE:
+        name = op.inputs[0]
+    return name
+
+
 @lru_cache(maxsize=64)
 def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]:
     """The layers of `workload` in execution order, segment by segment, heads after the backbone of their segment.

@@ -17,7 +17,8 @@ import numpy as np
 
 from ceesim.errors import ScenarioError
 from ceesim.program.command import Int64s
-from ceesim.sim.scenarios.scenario import Order, Process, Scenario
+from ceesim.sim.scenarios.kinds import Order, Process
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.units import PICOSECONDS_PER_SECOND
 
 BLOCK: Final = 4096

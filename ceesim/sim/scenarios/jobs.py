@@ -23,7 +23,7 @@ from ceesim.program.command import Amount, Int64s, Program
 from ceesim.sim.costs import ExitCosts, price
 from ceesim.sim.energy import exit_energy
 from ceesim.sim.result import Priced
-from ceesim.sim.scenarios.scenario import BatchMode
+from ceesim.sim.scenarios.kinds import BatchMode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,7 @@ class Jobs:
         self.network = network
         self.hardware = hardware
         self.density = density
-        self._mode = mode
+        self.mode = mode
         self._compile = compiler
         self._jobs: dict[tuple[int, ...], Job] = {}
         self._bills: dict[tuple[int, ...], Bill] = {}
@@ -133,10 +133,10 @@ class Jobs:
         size, last = len(rows), rows[-1] + 1
         if size == 1:
             return Job(self.network.program, last, (last,))
-        if self._mode is BatchMode.COMPACTED:
+        if self.mode is BatchMode.COMPACTED:
             return Job(self._compile(survivors(rows, self.network.program.num_exits), True), last, _exits(rows))
         full = self._full(size)
-        if self._mode is BatchMode.STATIC:
+        if self.mode is BatchMode.STATIC:
             return Job(full, last, (last,) * size)
         return Job(masked(full, rows), last, _exits(rows))
 
@@ -150,7 +150,7 @@ class Jobs:
     def _price(self, job: Job, size: int) -> ExitCosts:
         if size == 1:
             return self.network.costs
-        if self._mode is not BatchMode.STATIC:
+        if self.mode is not BatchMode.STATIC:
             return price(job.program)
         costs = self._costs.get(size)
         if costs is None:

@@ -11,12 +11,22 @@ import numpy.typing as npt
 from ceesim.hardware.energy.price import Breakdown
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s
 from ceesim.sim.energy import exit_energy
+from ceesim.sim.scenarios.division import Shift
 from ceesim.sim.scenarios.jobs import Jobs
+from ceesim.sim.scenarios.pipeline import Stage
 from ceesim.sim.scenarios.record import Record, Rows
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.statistics import Estimate
 
 PERCENTILES: Final = (50, 95, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOutcome:
+    """What became of each stage, and of the whole as the mix of inputs shifts."""
+
+    stages: tuple[Stage, ...]
+    shifts: tuple[Shift, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +48,8 @@ class Played:
         path_macs, path_flops: sums over inputs.
         idle_cycles: of all accelerators together, between groups.
         num_patterns: different jobs that had to be priced.
+        rows: a row per input, if they were to be kept.
+        pipeline: of networks whose segments run on accelerators of their own.
     """
 
     num_arrived: int
@@ -70,6 +82,7 @@ class Played:
     path_macs: int
     path_flops: int
     rows: Rows | None
+    pipeline: PipelineOutcome | None = None
 
     @property
     def dram_bytes(self) -> int:
@@ -92,7 +105,9 @@ class Played:
         return int(self.wasted[Amount.MACS])
 
 
-def settle(record: Record, jobs: Jobs, load: float | None, num_patterns: int) -> Played:
+def settle(
+    record: Record, jobs: Jobs, load: float | None, num_patterns: int, pipeline: PipelineOutcome | None = None
+) -> Played:
     """Close the books of a run that has ended."""
     end = max(record.end_cycle, 1)
     energy = exit_energy(jobs.network.program, jobs.network.costs, jobs.hardware, jobs.density)
@@ -130,6 +145,7 @@ def settle(record: Record, jobs: Jobs, load: float | None, num_patterns: int) ->
         path_macs=int(counts @ jobs.network.path_macs),
         path_flops=int(counts @ jobs.network.path_flops),
         rows=record.rows,
+        pipeline=pipeline,
     )
 
 

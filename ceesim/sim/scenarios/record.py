@@ -78,7 +78,16 @@ class Record:
             self.missed.add(1)
 
     def served(self, unit: int, group: Sequence[Waiting], begin: int, bill: Bill) -> None:
-        """A unit that took `group` at cycle `begin` is free again."""
+        """A unit that took `group` at cycle `begin` is free again, and all members have their answers."""
+        self.worked(unit, begin, bill)
+        for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
+            self.answered(item, exit_index, begin, begin + answer)
+            if self.rows is not None:
+                share = len(group)
+                self.rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
+
+    def worked(self, unit: int, begin: int, bill: Bill) -> None:
+        """A unit has done what is on `bill`, from cycle `begin` on."""
         self.num_groups += 1
         self.unit_busy_cycles[unit] += bill.occupancy_cycles
         self.end_cycle = max(self.end_cycle, begin + bill.occupancy_cycles)
@@ -86,14 +95,10 @@ class Record:
         self.amounts += bill.amounts
         self.wasted += bill.wasted
         self.energy_pj = bill.energy.pj[0] + (0 if self.energy_pj is None else self.energy_pj)
-        for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
-            self.exit_counts[exit_index - 1] += 1
-            self.answered(item, begin, begin + answer)
-            if self.rows is not None:
-                self.rows.add(item, begin, begin + answer, unit, bill, len(group))
 
-    def answered(self, item: Waiting, begin: int, leave: int) -> None:
-        """An input that was taken at `begin` had its answer at `leave`."""
+    def answered(self, item: Waiting, exit_index: int, begin: int, leave: int) -> None:
+        """An input that was first taken at `begin` had its answer at `leave`, from exit `exit_index`."""
+        self.exit_counts[exit_index - 1] += 1
         waited, lasted = begin - item.arrival_cycle, leave - item.arrival_cycle
         self.num_served += 1
         self.total_waiting_cycles += waited
@@ -115,13 +120,13 @@ class Rows:
         self.arrival_cycle, self.begin_cycle, self.answer_cycle = array("q"), array("q"), array("q")
         self.energy_pj, self.dram_bytes = array("d"), array("d")
 
-    def add(self, item: Waiting, begin: int, leave: int, unit: int, bill: Bill, members: int) -> None:
-        """One input; a group's energy and bytes are shared evenly."""
+    def add(self, item: Waiting, begin: int, leave: int, unit: int, energy_pj: float, dram_bytes: float) -> None:
+        """One input; `unit` answered it, and the energy and bytes are its share of every group it was in."""
         self.number.append(item.number)
         self.index.append(item.input_index)
         self.unit.append(unit)
         self.arrival_cycle.append(item.arrival_cycle)
         self.begin_cycle.append(begin)
         self.answer_cycle.append(leave)
-        self.energy_pj.append(bill.total_pj / members)
-        self.dram_bytes.append(bill.dram_bytes / members)
+        self.energy_pj.append(energy_pj)
+        self.dram_bytes.append(dram_bytes)

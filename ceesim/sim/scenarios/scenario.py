@@ -7,15 +7,15 @@ is consistent and hashable. Times are kept in picoseconds, as in a hardware file
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Annotated, Final, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from ceesim.hardware.array import Record
-from ceesim.hardware.contradictions import Problem
 from ceesim.hardware.quantities import Count, Flag, Latency
+from ceesim.sim.scenarios.contradictions import contradictions
+from ceesim.sim.scenarios.kinds import Arbitration, BatchMode, Carry, Order, Process
 
 _RATE: Final = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*(/s|Hz|kHz|MHz)?\s*", re.ASCII)
 _PER_SECOND: Final = {None: 1.0, "/s": 1.0, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
@@ -62,54 +62,6 @@ Load = Annotated[
 ]
 """Arrival rate over the rate that can be served."""
 File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
-
-
-class Process(StrEnum):
-    """When inputs arrive: the next when the last is served, at random, at fixed intervals, or when a file says."""
-
-    CLOSED = "closed"
-    POISSON = "poisson"
-    PERIOD = "period"
-    RECORDED = "recorded"
-
-
-class Order(StrEnum):
-    """In which order the inputs of the trace arrive."""
-
-    TRACE = "trace"
-    SHUFFLED = "shuffled"
-
-
-class BatchMode(StrEnum):
-    """What becomes of a batch when some of its members have left.
-
-    `static`: all run to the exit of the last. `masked`: those that left are answered, their places idle.
-    `compacted`: the survivors close ranks, the batch shrinks. `refill`: survivors are parked until a full batch of
-    them can go on, while new inputs start.
-    """
-
-    STATIC = "static"
-    MASKED = "masked"
-    COMPACTED = "compacted"
-    REFILL = "refill"
-
-
-class Arbitration(StrEnum):
-    """Which of several accelerators may use the DRAM next."""
-
-    FIRST_COME = "first_come"
-    ROUND_ROBIN = "round_robin"
-
-
-class Carry(StrEnum):
-    """What an accelerator remembers between inputs.
-
-    `fresh`: an input begins when everything the one before had started is finished. `carried`: it begins as soon as
-    the one before has its answer, with transfers still in flight and weights still in the buffers.
-    """
-
-    FRESH = "fresh"
-    CARRIED = "carried"
 
 
 class Arrivals(Record):
@@ -237,146 +189,7 @@ class Scenario(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = tuple(_contradictions(self))
+        problems = contradictions(self)
         if problems:
             raise PydanticCustomError("contradiction", "{problems}", {"problems": problems})
         return self
-
-
-_NEEDED: Final = {
-    Process.CLOSED: (),
-    Process.POISSON: ("rate", "load"),
-    Process.PERIOD: ("period",),
-    Process.RECORDED: ("file",),
-}
-
-
-def _contradictions(scenario: Scenario) -> list[Problem]:
-    problems: list[Problem] = []
-    arrivals = scenario.arrivals
-    needed = _NEEDED[arrivals.process]
-    given = [name for name in ("rate", "load", "period", "file") if getattr(arrivals, name) is not None]
-    if needed and len([name for name in given if name in needed]) != 1:
-        one = " or ".join(needed)
-        problems.append(
-            Problem(
-                ("arrivals",),
-                f"{arrivals.process.value} arrivals need {one}",
-                ", ".join(given) or "neither" if len(needed) > 1 else "none",
-                f"one {one}",
-                f"add {needed[0]}",
-            )
-        )
-    problems += [
-        Problem(
-            ("arrivals", name),
-            f"does not go with {arrivals.process.value} arrivals",
-            name,
-            f"{' or '.join(needed) or 'no such key'}",
-            "remove it",
-        )
-        for name in given
-        if name not in needed
-    ]
-    if arrivals.process is Process.PERIOD and arrivals.period == 0:
-        problems.append(
-            Problem(
-                ("arrivals", "period"),
-                "inputs cannot all come at once",
-                "0",
-                "more than 0",
-                "write closed arrivals, or a period like 2 ms",
-            )
-        )
-    if arrivals.process is Process.CLOSED:
-        for key in ("queue",):
-            if getattr(scenario, key) is not None:
-                problems.append(
-                    Problem(
-                        (key,),
-                        "nobody queues under closed arrivals",
-                        str(getattr(scenario, key)),
-                        "no such key",
-                        f"remove {key}, or choose arrivals",
-                    )
-                )
-        if scenario.batch.max_wait:
-            problems.append(
-                Problem(
-                    ("batch", "max_wait"),
-                    "batches are always full under closed arrivals",
-                    "a time",
-                    "no such key",
-                    "remove it, or choose arrivals",
-                )
-            )
-    if scenario.queue is not None and scenario.queue < scenario.batch.size:
-        problems.append(
-            Problem(
-                ("queue",),
-                "the queue cannot hold a batch",
-                str(scenario.queue),
-                f"at least {scenario.batch.size}",
-                "enlarge queue, or shrink batch.size",
-            )
-        )
-    if scenario.carry is Carry.CARRIED and (
-        scenario.arrivals.process is not Process.CLOSED or scenario.batch.size > 1 or scenario.units > 1
-    ):
-        problems.append(
-            Problem(
-                ("carry",),
-                "carried needs one input directly after another on one unit",
-                "carried",
-                "closed arrivals, batch.size 1, units 1",
-                "write carry: fresh",
-            )
-        )
-    if scenario.pipeline is not None:
-        problems += _pipeline_problems(scenario, scenario.pipeline)
-    return problems
-
-
-def _pipeline_problems(scenario: Scenario, pipeline: Pipeline) -> list[Problem]:
-    problems = []
-    if scenario.batch.size > 1 or scenario.carry is Carry.CARRIED:
-        problems.append(
-            Problem(
-                ("pipeline",),
-                "a pipeline takes inputs one by one",
-                "a batch or carried state",
-                "batch.size 1, carry fresh",
-                "remove batch and carry",
-            )
-        )
-    if pipeline.cuts is not None and list(pipeline.cuts) != sorted(set(pipeline.cuts)):
-        problems.append(
-            Problem(
-                ("pipeline", "cuts"),
-                "the cuts must ascend",
-                str(list(pipeline.cuts)),
-                "exit numbers, each once",
-                "sort them",
-            )
-        )
-    if pipeline.units is not None and sum(pipeline.units) != scenario.units and scenario.units != 1:
-        problems.append(
-            Problem(
-                ("pipeline", "units"),
-                "the stages use another number of units than there are",
-                str(sum(pipeline.units)),
-                str(scenario.units),
-                "leave out one of the two",
-            )
-        )
-    if pipeline.units is not None and (pipeline.cuts is None or len(pipeline.units) != len(pipeline.cuts) + 1):
-        problems.append(
-            Problem(
-                ("pipeline", "units"),
-                "one number of units per stage",
-                str(list(pipeline.units)),
-                "one more than cuts",
-                "give cuts, and units for each stage",
-            )
-        )
-    return problems

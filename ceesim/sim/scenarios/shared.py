@@ -22,7 +22,7 @@ from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s, Program, Unit
 from ceesim.sim.costs import costs_of_inference
 from ceesim.sim.machine import Inference, Machine
 from ceesim.sim.scenarios.jobs import Bill, Job, Jobs, bill_of
-from ceesim.sim.scenarios.scenario import Arbitration
+from ceesim.sim.scenarios.kinds import Arbitration
 
 
 class Channel:
@@ -121,6 +121,11 @@ class Port:
             channel.withdraw(self._unit)
 
 
+def channels_of(env: simpy.Environment, arbitration: Arbitration, num_units: int) -> tuple[Channel, Channel]:
+    """The channels of one DRAM; with a shared DMA queue only the first is used."""
+    return Channel(env, arbitration, num_units), Channel(env, arbitration, num_units)
+
+
 def least_held_cycles(amounts: Int64s | npt.NDArray[np.float64], hardware: Hardware) -> float:
     """How long transfers of `amounts` [NUM_AMOUNTS] hold the busier channel at least."""
     machine = machine_of(hardware)
@@ -133,10 +138,10 @@ def least_held_cycles(amounts: Int64s | npt.NDArray[np.float64], hardware: Hardw
 class SharedDram:
     """What units that share a DRAM do with a group: the job's Program, command by command, in one environment."""
 
-    def __init__(self, env: simpy.Environment, jobs: Jobs, num_units: int, arbitration: Arbitration) -> None:
+    def __init__(self, env: simpy.Environment, jobs: Jobs, channels: tuple[Channel, Channel]) -> None:
         self._env = env
         self._jobs = jobs
-        self.channels = [Channel(env, arbitration, num_units) for _ in range(2)]
+        self.channels = channels
         self._machines: dict[tuple[int, Job], Machine] = {}
 
     def serve(self, unit: int, rows: Sequence[int]) -> Generator[simpy.Event, Any, Bill]:
