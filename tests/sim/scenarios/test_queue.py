@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceesim.sim.scenarios.arrivals import arrival_blocks
-from ceesim.sim.scenarios.scenario import BatchMode, Scenario
+from ceesim.sim.scenarios.kinds import BatchMode
+from ceesim.sim.scenarios.scenario import Scenario
 from tests.sim.scenarios.toys import (
     CLOCK_HZ,
     HARDWARE,

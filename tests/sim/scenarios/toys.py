@@ -21,9 +21,10 @@ from ceesim.sim.result import Priced
 from ceesim.sim.run import price_network
 from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks
 from ceesim.sim.scenarios.jobs import Jobs
+from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.outcome import Played, ScenarioResult
 from ceesim.sim.scenarios.play import play
-from ceesim.sim.scenarios.scenario import BatchMode, Scenario
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 from tests.exits.toys import chain
 from tests.networks import COST, hardware
