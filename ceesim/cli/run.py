@@ -81,7 +81,9 @@ def command(
         chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
-    with warnings.catch_warnings(record=True) as caught:
+    from ceesim.cli.scenario_progress import scenario_progress
+
+    with warnings.catch_warnings(record=True) as caught, scenario_progress() as progress:
         warnings.simplefilter("always")
         result = run(
             hw,
@@ -92,6 +94,7 @@ def command(
             engine=engine,
             scenario=_scenario(scenario, batch, batch_mode, units),
             detailed=out is not None,
+            progress=progress,
         )
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)

@@ -29,6 +29,7 @@ from ceesim.shipped import Shelf, find
 from ceesim.sim.costs import ExitCosts, price, price_by_events
 from ceesim.sim.result import Priced, RunResult
 from ceesim.sim.scenarios.load import load_scenario
+from ceesim.sim.scenarios.record import Progress
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 
@@ -60,6 +61,7 @@ def run(
     engine: Engine | str = Engine.SIMPY,
     scenario: Scenario | str | Path | None = None,
     detailed: bool = False,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Replay `trace` on `hardware`.
 
@@ -73,6 +75,7 @@ def run(
         scenario: how inputs meet: a `Scenario`, its short form (``poisson:500/s``), or its YAML file; by default one
             comes after the other.
         detailed: under a scenario, keep a row per input.
+        progress: under a scenario, told of every input.
 
     Raises:
         HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
@@ -104,6 +107,7 @@ def run(
         exit_rates=None if rated is None else _exit_rates(rated, inputs),
         density=result.density,
         detailed=detailed,
+        progress=progress,
     )
     return replace(result, scenario=played)
 

@@ -123,7 +123,8 @@ class Scenario(Record):
     arrivals: Arrivals = Field(default_factory=Arrivals, description="When inputs arrive.")
     inputs: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = Field(
         default=None,
-        description="How many inputs are played; the trace is repeated as needed. Default: each of the trace once.",
+        description="How many inputs are played; the trace is repeated as needed, or thinned evenly. Default: each of "
+        "the trace once, but 1000 where units share a DRAM, because every command is then simulated.",
         examples=[100000],
     )
     order: Order = Field(
@@ -172,6 +173,11 @@ class Scenario(Record):
             and self.inputs is None
             and self.deadline is None
         )
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether accelerators wait for each other's transfers, so that every command must be simulated."""
+        return self.contention and (self.units > 1 or self.pipeline is not None)
 
     @property
     def label(self) -> str:
