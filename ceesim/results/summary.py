@@ -113,7 +113,7 @@ def _reductions(dynamic: dict[str, Any], static: dict[str, Any] | None) -> dict[
     """1 − dynamic / static of each measure."""
 
     def of(key: str) -> float | None:
-        return None if static is None else 1 - dynamic[key]["mean"] / static[key]["mean"]
+        return None if static is None or not static[key]["mean"] else 1 - dynamic[key]["mean"] / static[key]["mean"]
 
     keys = dict(zip(REDUCED, ("macs", "flops", "latency_cycles", "energy_pj", "dram_bytes"), strict=True))
     return {name: of(key) for name, key in keys.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from ceesim.units import PICOSECONDS_PER_SECOND
 
 BLOCK: Final = 4096
 _LATEST_CYCLE: Final = 2**62
+_LATEST_SECOND: Final = 10**15
 _ARRIVALS, _ORDER = 0, 1  # which of a seed's random streams
 
 
@@ -50,6 +52,14 @@ def arrival_blocks(scenario: Scenario, clock_hz: int, num_inputs: int, rate_per_
             gaps = generator.exponential(mean_gap, min(BLOCK, num_inputs - first))
             exact = now + np.cumsum(gaps)
             now = float(exact[-1])
+            if now > _LATEST_CYCLE:
+                raise ScenarioError(
+                    "the last arrivals are too late to be counted in cycles",
+                    where=scenario.label,
+                    got=f"{now / clock_hz:.3g} s",
+                    expected=f"at most {_LATEST_CYCLE / clock_hz:.3g} s",
+                    fix="raise the rate, or play fewer inputs",
+                )
             yield exact.astype(np.int64)
     else:
         for first in range(0, num_inputs, BLOCK):
@@ -88,21 +98,31 @@ def recorded_cycles(file: str, clock_hz: int) -> Int64s:
         lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not a text file"
-        raise ScenarioError(f"the arrivals cannot be read: {reason}", where=file) from None
-    times: list[float] = []
+        raise ScenarioError(
+            f"the arrivals cannot be read: {reason}",
+            where=file,
+            fix="name a text file with one time in seconds per line",
+        ) from None
+    times: list[Decimal] = []  # exact, as they are written
     for number, line in enumerate(lines, start=1):
         field = line.split(",")[0].strip()
         if not field or field.startswith("#"):
             continue
         try:
-            time = float(field)
-        except ValueError:
+            time = Decimal(field)
+        except InvalidOperation:
             if not times and number == 1:
                 continue  # a heading
-            time = math.nan
+            time = Decimal("nan")
         where = f"{file}:{number}"
-        if not math.isfinite(time):
-            raise ScenarioError("not an arrival time", where=where, got=field[:40], expected="a number of seconds")
+        if not time.is_finite() or abs(time) > _LATEST_SECOND:
+            raise ScenarioError(
+                "not an arrival time",
+                where=where,
+                got=field[:40],
+                expected=f"a number of seconds, at most {_LATEST_SECOND:,}",
+                fix="write one time per line, like 0.25",
+            )
         if times and time < times[-1]:
             raise ScenarioError(
                 "arrivals go backwards",
@@ -113,8 +133,17 @@ def recorded_cycles(file: str, clock_hz: int) -> Int64s:
             )
         times.append(time)
     if not times:
-        raise ScenarioError("no arrivals", where=file, expected="one time in seconds per line")
-    cycles = np.floor((np.array(times) - times[0]) * clock_hz)
+        raise ScenarioError(
+            "no arrivals", where=file, expected="one time in seconds per line", fix="write some, like 0.25"
+        )
+    first = times[0]
+    cycles = [int((time - first) * clock_hz) for time in times]
     if cycles[-1] > _LATEST_CYCLE:
-        raise ScenarioError("the last arrival is too late", where=file, got=f"{times[-1]:g} s after {times[0]:g} s")
-    return cycles.astype(np.int64)
+        raise ScenarioError(
+            "the last arrival is too late to be counted in cycles",
+            where=file,
+            got=f"{times[-1]:g} s after {first:g} s",
+            expected=f"at most {_LATEST_CYCLE / clock_hz:.3g} s",
+            fix="write times in seconds",
+        )
+    return np.array(cycles, np.int64)

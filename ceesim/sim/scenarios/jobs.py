@@ -120,14 +120,14 @@ class Jobs:
         key = tuple(rows)
         bill = self._bills.get(key)
         if bill is None:
-            job = self.job(key)
+            job = self._jobs.get(key) or self._make(key)  # not kept: its columns are large, the bill is small
             bill = self._bills[key] = bill_of(job, self._price(job, len(key)), self.hardware, self.density)
         return bill
 
     @property
     def num_patterns(self) -> int:
         """Different jobs made so far."""
-        return len(self._jobs)
+        return len(self._jobs.keys() | self._bills.keys())
 
     def _make(self, rows: tuple[int, ...]) -> Job:
         size, last = len(rows), rows[-1] + 1

@@ -20,7 +20,7 @@ import simpy
 from ceesim.errors import ScenarioError
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Int64s
+from ceesim.program.command import NUM_AMOUNTS, Int64s
 from ceesim.sim.result import Priced
 from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.carried import Carried
@@ -33,7 +33,7 @@ from ceesim.sim.scenarios.record import Progress, Record
 from ceesim.sim.scenarios.refill import Refill
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.setting import Setting
-from ceesim.sim.scenarios.shared import SharedDram, channels_of
+from ceesim.sim.scenarios.shared import SharedDram, channels_of, least_held_cycles
 from ceesim.sim.scenarios.station import Serve, Station, Waiting
 from ceesim.units import PICOSECONDS_PER_SECOND, picoseconds_to_cycles
 
@@ -70,6 +70,15 @@ def play(
         MappingError: if a batch does not fit the hardware.
         WorkloadError: if the network cannot be cut where the scenario needs it.
     """
+    num_inputs = _num_inputs(scenario, hardware, len(rows))
+    if scenario.warm_up >= num_inputs:
+        raise ScenarioError(
+            "every input is left out of the statistics",
+            where=scenario.label,
+            got=f"warm_up {scenario.warm_up} of {num_inputs} inputs",
+            expected=f"a warm_up below {num_inputs}",
+            fix="shorten warm_up, or play more inputs (inputs: …)",
+        )
     setting = Setting(hardware, exit_cost, exit_rates, density or {})
     if not dynamic.program.takes_exits:
         rows = np.full_like(rows, dynamic.program.num_exits)  # nobody leaves
@@ -81,7 +90,6 @@ def play(
     if scenario.arrivals.load is not None:
         alone = float(dynamic.costs.occupancy_cycles[rows].mean())
         rate = scenario.arrivals.load * scenario.units * hardware.clock_hz / alone
-    num_inputs = _num_inputs(scenario, hardware, len(rows))
     scene = _Scene(setting, scenario, rate, num_inputs, progress)
     exits = setting.jobs(dynamic, scenario.batch.mode)
     backbone, none = setting.jobs(static, BatchMode.STATIC), np.zeros(len(rows), np.int64)
@@ -120,24 +128,22 @@ class _Scene:
         size = self.scenario.batch.size
         if size == 1:
             costs = jobs.network.costs
-            return self.load_of(
-                float(costs.occupancy_cycles[rows].mean()) / self.scenario.units, float(costs.dram_bytes[rows].mean())
-            )
+            held = least_held_cycles(costs.amounts[rows].mean(axis=0), self.setting.hardware)
+            return self.load_of(float(costs.occupancy_cycles[rows].mean()) / self.scenario.units, held)
         groups = [sorted(rows[first : first + size].tolist()) for first in range(0, len(rows) - size + 1, size)]
         probed = groups[:: max(len(groups) // _PROBED_GROUPS, 1)] or [sorted(np.resize(rows, size).tolist())]
         bills = [jobs.bill(group) for group in probed] if self._gap_cycles() is not None else []
         occupancy = float(np.mean([bill.occupancy_cycles for bill in bills])) if bills else 0.0
-        moved = float(np.mean([bill.dram_bytes for bill in bills])) if bills else 0.0
-        return self.load_of(occupancy / size / self.scenario.units, moved / size)
+        moved = np.mean([bill.amounts for bill in bills], axis=0) if bills else np.zeros(NUM_AMOUNTS)
+        held = least_held_cycles(moved, self.setting.hardware)
+        return self.load_of(occupancy / size / self.scenario.units, held / size)
 
-    def load_of(self, cycles: float, moved_bytes: float) -> float | None:
-        """Load of something that is busy for so many cycles per input, whose DRAM moves so many bytes for it."""
-        gap, dram = self._gap_cycles(), self.setting.hardware.dram
+    def load_of(self, cycles: float, held_cycles: float) -> float | None:
+        """Load of something that is busy for so many cycles per input, which holds a shared DRAM for so many."""
+        gap = self._gap_cycles()
         if not gap:
             return None
-        if self.scenario.is_contended and dram.bandwidth_bytes_per_s is not None:
-            cycles = max(cycles, moved_bytes * self.setting.hardware.clock_hz / dram.bandwidth_bytes_per_s)
-        return cycles / gap
+        return (max(cycles, held_cycles) if self.scenario.is_contended else cycles) / gap
 
     def _gap_cycles(self) -> float | None:
         """Mean cycles between arrivals; None under closed arrivals."""

@@ -13,11 +13,12 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import simpy
 
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.machine import machine_of
-from ceesim.program.command import DRAM_AMOUNTS, Program, Unit
+from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s, Program, Unit
 from ceesim.sim.costs import costs_of_inference
 from ceesim.sim.machine import Inference, Machine
 from ceesim.sim.scenarios.jobs import Bill, Job, Jobs, bill_of
@@ -123,6 +124,15 @@ class Port:
 def channels_of(env: simpy.Environment, arbitration: Arbitration, num_units: int) -> tuple[Channel, Channel]:
     """The channels of one DRAM; with a shared DMA queue only the first is used."""
     return Channel(env, arbitration, num_units), Channel(env, arbitration, num_units)
+
+
+def least_held_cycles(amounts: Int64s | npt.NDArray[np.float64], hardware: Hardware) -> float:
+    """How long transfers of `amounts` [NUM_AMOUNTS] hold the busier channel at least."""
+    machine = machine_of(hardware)
+    stored = float(amounts[Amount.OFMAP_DRAM_BYTES])
+    loaded = float(amounts[list(DRAM_AMOUNTS)].sum()) - stored
+    held = loaded + stored if machine.shared_queue else max(loaded, stored)
+    return held * machine.cycles_numerator / machine.cycles_denominator
 
 
 class SharedDram:

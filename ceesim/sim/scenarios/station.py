@@ -1,8 +1,8 @@
 """Arrivals, a queue, and units that take inputs from it in groups: the event simulation of everything but pipelines.
 
-One process brings the inputs, one process per unit takes them. A unit that nobody disturbs needs one event per group,
-because its bill is known when it begins; units that share a DRAM execute their commands event by event. Nothing kept
-here grows with the number of inputs.
+One process brings the inputs, one process per unit takes them; within a cycle units get free before inputs come. A
+unit that nobody disturbs needs one event per group, because its bill is known when it begins; units that share a DRAM
+execute their commands event by event. Nothing kept here grows with the number of inputs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import simpy
+from simpy.events import EventPriority
 
 from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.record import Record
@@ -33,6 +34,18 @@ class Waiting(NamedTuple):
 
 
 _exit_row: Final = attrgetter("row")
+_LAST: Final = EventPriority(2)
+
+
+class _Arrival(simpy.Event):
+    """The event that inputs come, after all else that happens in that cycle: a unit that gets free is free for them."""
+
+    def __init__(self, env: simpy.Environment, cycles: int) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
+        env.schedule(self, priority=_LAST, delay=cycles)
+
 
 Serve: TypeAlias = Callable[[int, Sequence[int]], "Bill | Generator[simpy.Event, Any, Bill]"]
 """What unit k does with a group of rows: its bill, or the process whose value is the bill."""
@@ -74,7 +87,7 @@ class Station:
         env = self._env
         for item in inputs:
             if item.arrival_cycle > env.now:
-                yield env.timeout(item.arrival_cycle - int(env.now))
+                yield _Arrival(env, item.arrival_cycle - int(env.now))
             self._record.arrived()
             places = self._free * self._batch_size  # of units that will take inputs in this very cycle
             if self._capacity is not None and len(self._waiting) >= self._capacity + places:
@@ -94,7 +107,7 @@ class Station:
             while not self._ready():
                 if not self._waiting and not self._open:
                     return
-                yield self._nudge()
+                yield from self._nudged()
             group = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
             begin = int(env.now)
             record.queue.change(begin, -len(group))
@@ -133,17 +146,18 @@ class Station:
             return True
         return self._env.now >= self._waiting[0].arrival_cycle + self._max_wait
 
-    def _nudge(self) -> simpy.Event:
-        """The event that something has changed for an idle unit."""
+    def _nudged(self) -> Process:
+        """Wait until something has changed for an idle unit."""
         changed = self._env.event()
         self._idle.append(changed)
-        if not self._waiting:
-            return changed
-        due = self._waiting[0].arrival_cycle + self._max_wait
-        return changed | self._env.timeout(due - int(self._env.now))
+        if self._waiting:
+            due = self._waiting[0].arrival_cycle + self._max_wait
+            yield changed | self._env.timeout(due - int(self._env.now))
+        else:
+            yield changed
+        if not changed.triggered:  # nobody is to be woken by it any more
+            self._idle.remove(changed)
 
     def _wake(self) -> None:
         if self._idle:
-            event = self._idle.popleft()
-            if not event.triggered:
-                event.succeed()
+            self._idle.popleft().succeed()

@@ -139,10 +139,6 @@ class QueueLength:
         """`by` more (or fewer) wait from cycle `now` on."""
         self._advance(now)
         self._length += by
-        self.most = max(self.most, self._length)
-        if self._samples and now // self._width < len(self._samples):
-            sample = self._samples[now // self._width]
-            sample[1] = max(sample[1], self._length)
 
     def area(self, now: int) -> int:
         """Integral of the length from 0 to `now`, in input-cycles."""
@@ -158,6 +154,8 @@ class QueueLength:
         return np.array(ends, np.int64), means, np.array([most for _, most in self._samples], np.int64)
 
     def _advance(self, now: int) -> None:
+        if now > self._since:  # who is taken in the cycle of arrival has not waited
+            self.most = max(self.most, self._length)
         self._area += self._length * (now - self._since)
         while now > self._width * MOST_SAMPLES:
             self._width *= 2
