@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 import warnings
 
-from ceesim.exits.trace import load_trace
+from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.load import load_hardware
+from ceesim.hardware.model import Hardware
 from ceesim.shipped import Shelf, find
 from ceesim.sim.run import PrecisionWarning, run
 from ceesim.sim.scenarios.kinds import BatchMode
@@ -27,7 +28,8 @@ def main(trace_name: str, *hardware_names: str) -> None:
     for name in hardware_names:
         hardware = load_hardware(name)
         print(f"\n{trace_name.removesuffix('.npz')} on {hardware.name}\n")
-        print("| batch | mode | MACs | latency | time | energy | DRAM bytes |\n| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+        print("| batch | mode | MACs | latency | time | energy | DRAM bytes |")
+        print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
         for size in SIZES:
             for mode in BatchMode if size > 1 else (BatchMode.STATIC,):
                 saved = _saved(hardware, trace, size, mode)
@@ -35,7 +37,7 @@ def main(trace_name: str, *hardware_names: str) -> None:
                 print(f"| {size} | {mode.value if size > 1 else ''} | {cells} |", flush=True)
 
 
-def _saved(hardware: object, trace: object, size: int, mode: BatchMode) -> tuple[float, ...]:
+def _saved(hardware: Hardware, trace: ExitTrace, size: int, mode: BatchMode) -> tuple[float, ...]:
     # inputs spelled out, so that one at a time is played like the rest
     changes = {"batch": {"size": size, "mode": mode.value}, "order": "shuffled", "inputs": trace.num_inputs}
     played = run(hardware, trace, engine="compiled", scenario=load_scenario("closed", changes)).scenario
