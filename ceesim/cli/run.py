@@ -47,9 +47,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
+    from ceesim.cli.first_use import tell_of_first_use
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
-    from ceesim.results.write import json_text, write_run
+    from ceesim.results.write import RUN_FILES, json_text, write_run
     from ceesim.shipped import Shelf, find
     from ceesim.sim.run import run
 
@@ -61,6 +62,7 @@ def command(
         chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
+    tell_of_first_use()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = run(hw, inputs, overrides=overrides, policy=chosen, rates=rates, engine=engine)
@@ -68,7 +70,7 @@ def command(
         click.echo(f"note: {warning.message}", err=True)
     if out is not None:
         write_run(result, out, _manifest(hw, trace, overrides, rates, policy))
-        click.echo(f"wrote {out}/summary.json, layers.csv, exits.csv, inputs.csv, manifest.json", err=True)
+        click.echo(f"wrote {', '.join(RUN_FILES)} into {out}", err=True)
     if as_json:
         click.echo(json_text(summary(result)), nl=False)
     else:
