@@ -61,6 +61,7 @@ def command(
     Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
+    from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.search import check_pair
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
@@ -74,6 +75,7 @@ def command(
     hardware = load_hardware(hw)
     fitted, tested = (load_trace(find(name, Shelf.TRACES)) for name in (val, test))
     check_pair(fitted, tested, test)
+    tell_of_first_use()
     written = Written({}) if space is None else read_space(Path(space))
     written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
     designs = design_space(written, hardware, fitted.policy)

@@ -67,6 +67,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
+    from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.scenario_progress import scenario_progress
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
     from ceesim.results.write import json_text, write_run
@@ -81,7 +83,8 @@ def command(
         chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
-    with warnings.catch_warnings(record=True) as caught:
+    tell_of_first_use()
+    with warnings.catch_warnings(record=True) as caught, scenario_progress() as progress:
         warnings.simplefilter("always")
         result = run(
             hw,
@@ -92,12 +95,13 @@ def command(
             engine=engine,
             scenario=_scenario(scenario, batch, batch_mode, units),
             detailed=out is not None,
+            progress=progress,
         )
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)
     if out is not None:
         names = write_run(result, out, _manifest(hw, trace, overrides, rates, policy, scenario))
-        click.echo(f"wrote {out}/{', '.join(names)}", err=True)
+        click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if as_json:
         click.echo(json_text(summary(result)), nl=False)
     else:

@@ -16,7 +16,7 @@ from ceesim.hardware.energy.price import Activity, Waiting, price
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
-from ceesim.sim.scenarios.outcome import Played, ScenarioResult
+from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
 
 SCENARIO_SCHEMA: Final = "ceesim.scenario/1"
 JOULES_PER_PJ: Final = 1e-12
@@ -112,6 +112,31 @@ def _record(played: Played, hardware: Hardware) -> dict[str, Any]:
             waiting.value: idle_energy_pj(played, hardware, waiting) / max(played.num_served, 1) for waiting in Waiting
         },
         "latency_distribution": distribution(played),
+        "pipeline": None if played.pipeline is None else _pipeline(played.pipeline, hardware.clock_hz),
+    }
+
+
+def _pipeline(pipeline: PipelineOutcome, clock_hz: int) -> dict[str, Any]:
+    return {
+        "stages": [
+            {
+                "segments": list(stage.segments),
+                "units": stage.units,
+                "work_cycles_per_input": stage.work_cycles,
+                "busy": stage.busy,
+                "blocked": stage.blocked,
+                "queue_length": {"mean": stage.queue_mean, "max": stage.queue_most},
+            }
+            for stage in pipeline.stages
+        ],
+        "shifts": [
+            {
+                "factor": shift.factor,
+                "pipeline_per_s": shift.pipeline * clock_hz,
+                "units_apart_per_s": shift.apart * clock_hz,
+            }
+            for shift in pipeline.shifts
+        ],
     }
 
 

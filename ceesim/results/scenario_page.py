@@ -14,7 +14,7 @@ from ceesim.program.command import Unit
 from ceesim.results.scenario import idle_energy_pj
 from ceesim.results.terminal import plain_table
 from ceesim.sim.result import RunResult
-from ceesim.sim.scenarios.outcome import Played, ScenarioResult
+from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
 from ceesim.sim.scenarios.statistics import Estimate
 from ceesim.units import format_picojoules, format_seconds
 
@@ -26,6 +26,9 @@ def scenario_parts(result: ScenarioResult, hardware: Hardware) -> list[Renderabl
     units = f", {scenario.units} units" if scenario.units > 1 else ""
     shared = f" ({'one DRAM' if scenario.contention else 'a DRAM each'})" if scenario.units > 1 else ""
     lines: list[RenderableType] = [_table(f"Scenario: {scenario.label}{batch}{units}{shared}", result, hardware)]
+    pipeline = result.dynamic.pipeline
+    if pipeline is not None:
+        lines += [_stages(pipeline), _shifts(pipeline, hardware.clock_hz)]
     if result.static is None:
         lines.append(
             Text(
@@ -64,6 +67,30 @@ def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
     if result.scenario.batch.size > 1:
         line("inputs per batch", lambda p: f"{p.num_served / max(p.num_groups, 1):.2f}")
     line("idle energy per input, asleep / awake", lambda p: _idle(p, hardware))
+    return table
+
+
+def _stages(pipeline: PipelineOutcome) -> Table:
+    table = plain_table("Stages", "segments", "units", "cycles per input", "busy", "blocked", "waiting, mean / most")
+    for stage in pipeline.stages:
+        first, last = stage.segments
+        table.add_row(
+            f"{first}–{last}" if last > first else str(first),
+            str(stage.units),
+            f"{stage.work_cycles:,.0f}",
+            f"{stage.busy:.1%}",
+            f"{stage.blocked:.1%}",
+            f"{stage.queue_mean:.2f} / {stage.queue_most}",
+        )
+    return table
+
+
+def _shifts(pipeline: PipelineOutcome, clock_hz: int) -> Table:
+    """Throughput bound when inputs that reach the last stage become rarer or more frequent."""
+    title = "If more (or fewer) inputs reach the last stage"
+    table = plain_table(title, "times as many", "pipeline", "the same units, undivided")
+    for shift in pipeline.shifts:
+        table.add_row(f"{shift.factor:g}", f"{shift.pipeline * clock_hz:,.1f}/s", f"{shift.apart * clock_hz:,.1f}/s")
     return table
 
 

@@ -15,7 +15,6 @@ from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.table import energy_table
 from ceesim.program.command import Int64s
 from ceesim.results.scenario import JOULES_PER_PJ, OPERANDS, played_measures
-from ceesim.sim.costs import ExitCosts
 from ceesim.sim.result import Priced, RunResult
 from ceesim.sim.scenarios.statistics import saved
 from ceesim.workload.flops import Convention
@@ -136,18 +135,3 @@ def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
         "dram_bytes": (result.dynamic.costs.dram_bytes, result.static.costs.dram_bytes),
     }
     return {name: of(dynamic, static) for name, (dynamic, static) in pairs.items()}
-
-
-def break_even_rates(costs: ExitCosts, without: list[ExitCosts]) -> list[float | None]:
-    """Share of the inputs that reach an exit that must leave there for it to pay, in latency; None: it never pays.
-
-    Args:
-        costs: with all exits.
-        without: for each exit, the prices of the network built without it.
-    """
-    rates: list[float | None] = []
-    for i, other in enumerate(without):
-        paid = costs.latency_cycles[-1] - other.latency_cycles[-1]  # by an input that passes
-        saved = other.latency_cycles[-1] - costs.latency_cycles[i]  # by an input that leaves
-        rates.append(float(paid / (paid + saved)) if paid + saved > 0 and saved > 0 else None)
-    return rates

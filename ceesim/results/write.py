@@ -1,4 +1,4 @@
-"""The files of a run: summary.json, layers.csv, exits.csv, inputs.csv, manifest.json; all of them or none.
+"""The files of a run: its summary, tables and manifest; all of them or none.
 
 Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv.
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ceesim.errors import OutputError
+from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, input_columns, layers
@@ -25,6 +26,10 @@ from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
 SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
+RUN_FILES: Final = (
+    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "inputs.csv", "manifest.json",
+)  # fmt: skip
+"""What `write_run` writes, in the order in which a reader wants them."""
 
 
 def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -40,7 +45,13 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
         "layers.csv": lambda stream: _rows(
             stream, LAYER_COLUMNS, layers(result.dynamic, result.hardware, result.density)
         ),
+        "static_layers.csv": lambda stream: _rows(
+            stream, LAYER_COLUMNS, layers(result.static, result.hardware, result.density)
+        ),
         "exits.csv": lambda stream: _rows(stream, EXIT_COLUMNS, exits(result)),
+        "exit_values.csv": lambda stream: _rows(
+            stream, EXIT_VALUE_COLUMNS, [value.row() for value in exit_values(result)]
+        ),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
         "manifest.json": lambda stream: _json(
             stream,

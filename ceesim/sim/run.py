@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 
 from ceesim.errors import TraceError
-from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.policy import DecisionCost
+from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.load import Overrides, load_hardware, override
 from ceesim.hardware.model import Hardware
@@ -29,6 +30,7 @@ from ceesim.shipped import Shelf, find
 from ceesim.sim.costs import ExitCosts, price, price_by_events
 from ceesim.sim.result import Priced, RunResult
 from ceesim.sim.scenarios.load import load_scenario
+from ceesim.sim.scenarios.record import Progress
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 
@@ -55,11 +57,12 @@ def run(
     trace: ExitTrace | str | Path,
     *,
     overrides: Overrides = (),
-    policy: ExitPolicy | None = None,
+    policy: PolicyLike | None = None,
     rates: ExitTrace | str | Path | None = None,
     engine: Engine | str = Engine.SIMPY,
     scenario: Scenario | str | Path | None = None,
     detailed: bool = False,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Replay `trace` on `hardware`.
 
@@ -67,12 +70,14 @@ def run(
         hardware: a `Hardware`, or a YAML file (a bare name is looked up in the working directory, then as shipped).
         trace: an `ExitTrace`, or its file, likewise.
         overrides: hardware keys to set, like ``{"array.rows": 32}`` or ``["array.rows=32"]``.
-        policy: decides instead of the policy stored in the trace; needs a trace with logits.
+        policy: decides instead of the policy stored in the trace; needs a trace with logits. A policy, its record like
+            ``{"name": "exclude", "beta": 0.5}``, or a policy.json.
         rates: a validation trace whose exit rates `residency: auto` goes by.
         engine: ``simpy`` or ``compiled``.
         scenario: how inputs meet: a `Scenario`, its short form (``poisson:500/s``), or its YAML file; by default one
             comes after the other.
         detailed: under a scenario, keep a row per input.
+        progress: under a scenario, told of every input.
 
     Raises:
         HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
@@ -104,6 +109,7 @@ def run(
         exit_rates=None if rated is None else _exit_rates(rated, inputs),
         density=result.density,
         detailed=detailed,
+        progress=progress,
     )
     return replace(result, scenario=played)
 
@@ -193,9 +199,9 @@ def warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
     computed = f"int{hardware.precision.weight_bits}"
     captured = str(trace.capture.get("precision", "float32"))
     if captured != computed:
+        remedy = ": `ceesim capture --quantize int8` closes the gap" if computed == "int8" else ""  # it knows no other
         warnings.warn(
-            f"the exits were decided in {captured}, the cycles are those of {computed}: "
-            f"`ceesim capture --quantize {computed}` closes the gap",
+            f"the exits were decided in {captured}, the cycles are those of {computed}{remedy}",
             PrecisionWarning,
             stacklevel=3,
         )

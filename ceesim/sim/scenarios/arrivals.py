@@ -67,7 +67,14 @@ def arrival_blocks(scenario: Scenario, clock_hz: int, num_inputs: int, rate_per_
 
 
 def input_blocks(scenario: Scenario, trace_inputs: int, num_inputs: int) -> Iterator[Int64s]:
-    """Which input of the trace comes when, in blocks: the trace again and again, each time in its order or shuffled."""
+    """Which input of the trace comes when, in blocks: the trace again and again, each time in its order or shuffled.
+
+    Fewer inputs than the trace has are spread evenly over it: traces are often sorted by class.
+    """
+    if num_inputs < trace_inputs and scenario.order is Order.TRACE:
+        for first in range(0, num_inputs, BLOCK):
+            yield np.arange(first, min(first + BLOCK, num_inputs)) * trace_inputs // num_inputs
+        return
     left = num_inputs
     for repetition in range(math.ceil(num_inputs / trace_inputs)):
         order = np.arange(trace_inputs)

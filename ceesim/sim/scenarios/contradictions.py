@@ -1,4 +1,4 @@
-"""What a scenario may not say, although each of its values is legal. What needs a network is checked when it is played."""
+"""What a scenario may not say, although each of its values is legal; what needs a network is checked in play."""
 
 from __future__ import annotations
 

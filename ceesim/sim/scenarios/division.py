@@ -95,8 +95,7 @@ def stages_of(setting: Setting, network: Priced, scenario: Scenario, pipeline: P
         if units is None and scenario.units in (1, len(segments)):
             units = (1,) * len(segments)
         if units is None and expected is not None and scenario.units > len(segments):
-            work = [work_cycles(make(*each), expected, *each) for each in segments]
-            units = shares(work, scenario.units)
+            units = shares([work_cycles(make(*each), expected, *each) for each in segments], scenario.units)
         if units is None:
             raise ScenarioError(
                 "how are the units divided over the stages?",

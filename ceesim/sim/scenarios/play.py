@@ -29,13 +29,16 @@ from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.kinds import BatchMode, Carry, Process
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult, settle
 from ceesim.sim.scenarios.pipeline import Line
-from ceesim.sim.scenarios.record import Record
+from ceesim.sim.scenarios.record import Progress, Record
 from ceesim.sim.scenarios.refill import Refill
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.setting import Setting
 from ceesim.sim.scenarios.shared import SharedDram, channels_of, least_held_cycles
 from ceesim.sim.scenarios.station import Serve, Station, Waiting
 from ceesim.units import PICOSECONDS_PER_SECOND, picoseconds_to_cycles
+
+CONTENDED_INPUTS: Final = 1000
+"""How many are played where every command is simulated, unless the scenario says."""
 
 _PROBED_GROUPS: Final = 32
 
@@ -51,6 +54,7 @@ def play(
     exit_rates: Sequence[float] | None = None,
     density: Mapping[str, float] | None = None,
     detailed: bool = False,
+    progress: Progress | None = None,
 ) -> ScenarioResult:
     """Both networks under `scenario`; of a pipeline the backbone runs on as many units, each on its own.
 
@@ -59,6 +63,7 @@ def play(
         exit_cost, exit_rates: what the networks were compiled with; rates also divide a pipeline.
         density: share of non-zero ifmap values by op name.
         detailed: keep a row per input of the network with exits.
+        progress: told as inputs are answered or dropped.
 
     Raises:
         ScenarioError: if arrivals come faster than they can be served, or cannot be read, or do not fit the network.
@@ -85,19 +90,23 @@ def play(
     if scenario.arrivals.load is not None:
         alone = float(dynamic.costs.occupancy_cycles[rows].mean())
         rate = scenario.arrivals.load * scenario.units * hardware.clock_hz / alone
-    scene = _Scene(setting, scenario, rate, num_inputs)
+    scene = _Scene(setting, scenario, rate, num_inputs, progress)
     exits = setting.jobs(dynamic, scenario.batch.mode)
+    backbone, none = setting.jobs(static, BatchMode.STATIC), np.zeros(len(rows), np.int64)
     load = scene.load(exits, rows) if line is None else scene.load_of(line.busiest_cycles, 0.0)
     scene.check(load)
-    played = scene.play(exits, rows, load, line, detailed=detailed)
-    backbone, none = setting.jobs(static, BatchMode.STATIC), np.zeros(len(rows), np.int64)
     static_load = scene.load(backbone, none)
+    if progress is not None:
+        progress.start(num_inputs * (2 if scene.is_stable(static_load) else 1))
+    played = scene.play(exits, rows, load, line, detailed=detailed)
     fixed = scene.play(backbone, none, static_load, None) if scene.is_stable(static_load) else None
     return ScenarioResult(scenario, played, fixed, static_load)
 
 
 def _num_inputs(scenario: Scenario, hardware: Hardware, trace_inputs: int) -> int:
     asked = scenario.inputs
+    if asked is None and scenario.is_contended:
+        asked = min(trace_inputs, CONTENDED_INPUTS)
     if scenario.arrivals.process is Process.RECORDED and scenario.arrivals.file is not None:
         recorded = len(recorded_cycles(scenario.arrivals.file, hardware.clock_hz))
         return recorded if asked is None else min(asked, recorded)
@@ -112,11 +121,7 @@ class _Scene:
     scenario: Scenario
     rate_per_s: float | None
     num_inputs: int
-
-    @property
-    def is_contended(self) -> bool:
-        """Whether units wait for each other's transfers."""
-        return self.scenario.units > 1 and self.scenario.contention
+    progress: Progress | None
 
     def load(self, jobs: Jobs, rows: Int64s) -> float | None:
         """Arrival rate over service rate, of units in full batches or of their DRAM; None under closed arrivals."""
@@ -138,7 +143,7 @@ class _Scene:
         gap = self._gap_cycles()
         if not gap:
             return None
-        return (max(cycles, held_cycles) if self.is_contended else cycles) / gap
+        return (max(cycles, held_cycles) if self.scenario.is_contended else cycles) / gap
 
     def _gap_cycles(self) -> float | None:
         """Mean cycles between arrivals; None under closed arrivals."""
@@ -190,6 +195,7 @@ class _Scene:
             deadline_cycles=None if scenario.deadline is None else self._cycles(scenario.deadline),
             warm_up=scenario.warm_up,
             detailed=detailed,
+            progress=self.progress,
         )
         inputs = self._inputs(rows)
         closed = scenario.arrivals.process is Process.CLOSED
@@ -238,7 +244,7 @@ class _Scene:
 
     def _serve(self, env: simpy.Environment, each: Sequence[Jobs]) -> list[Serve]:
         """What units do with a group, for each network (or stage) that runs on some of them."""
-        if self.is_contended:
+        if self.scenario.is_contended:
             channels = channels_of(env, self.scenario.arbitration, self.scenario.units)
             return [SharedDram(env, jobs, channels).serve for jobs in each]
         if self.scenario.carry is Carry.CARRIED:

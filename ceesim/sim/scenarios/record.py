@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,6 +14,16 @@ from ceesim.sim.scenarios.statistics import Histogram, QueueLength, Stretches
 
 if TYPE_CHECKING:
     from ceesim.sim.scenarios.station import Waiting
+
+
+class Progress(Protocol):
+    """What a scenario reports to: a terminal, or nothing."""
+
+    def start(self, total: int) -> None:
+        """So many inputs are to come, both networks together."""
+
+    def advance(self) -> None:
+        """One more was answered or dropped."""
 
 
 class Record:
@@ -26,6 +36,7 @@ class Record:
         deadline_cycles: answers later than this after arrival are late; None: never.
         warm_up: first inputs left out of the statistics of times, not out of counts and sums.
         detailed: whether to keep a row per input.
+        progress: told of every input.
     """
 
     def __init__(
@@ -37,9 +48,11 @@ class Record:
         deadline_cycles: int | None,
         warm_up: int,
         detailed: bool,
+        progress: Progress | None = None,
     ) -> None:
         counted = max(expected - warm_up, 1)
         self._deadline = deadline_cycles
+        self._progress = progress
         self._warm_up = warm_up
         self.num_arrived = 0
         self.num_served = 0
@@ -74,6 +87,8 @@ class Record:
     def dropped(self, number: int) -> None:
         """It found no place to wait."""
         self.num_dropped += 1
+        if self._progress is not None:
+            self._progress.advance()
         if number >= self._warm_up:
             self.missed.add(1)
 
@@ -101,6 +116,8 @@ class Record:
         self.exit_counts[exit_index - 1] += 1
         waited, lasted = begin - item.arrival_cycle, leave - item.arrival_cycle
         self.num_served += 1
+        if self._progress is not None:
+            self._progress.advance()
         self.total_waiting_cycles += waited
         late = self._deadline is not None and lasted > self._deadline
         self.num_late += late

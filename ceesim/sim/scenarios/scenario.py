@@ -61,38 +61,40 @@ Load = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1000}),
 ]
 """Arrival rate over the rate that can be served."""
+Few = Annotated[int, Field(strict=True, ge=1, le=1024)]
+"""Members of a batch, or accelerators."""
 File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
 
 
 class Arrivals(Record):
     """When inputs arrive."""
 
-    process: Process = Field(
-        default=Process.CLOSED, description="closed, poisson, period or recorded.", examples=["poisson"]
-    )
-    rate: Rate | None = Field(default=None, description="Of poisson: arrivals per second.", examples=["500/s"])
+    process: Process = Field(default=Process.CLOSED, description="how they come", examples=["poisson"])
+    rate: Rate | None = Field(default=None, description="of poisson: arrivals per second", examples=["500/s"])
     load: Load | None = Field(
         default=None,
-        description="Of poisson, instead of a rate: over the rate that all units can serve without batches.",
+        description="of poisson, instead of a rate: over the rate that all units can serve without batches",
         examples=[0.6],
     )
-    period: Latency | None = Field(default=None, description="Of period: time between arrivals.", examples=["2 ms"])
+    period: Latency | None = Field(default=None, description="of period: time between arrivals", examples=["2 ms"])
     file: File | None = Field(
-        default=None, description="Of recorded: a file with one arrival time in seconds per line.", examples=["log.csv"]
+        default=None,
+        description="of recorded: a file with one arrival time in seconds per line, beside the scenario file",
+        examples=["log.csv"],
     )
 
 
 class Batch(Record):
     """How inputs are put together."""
 
-    size: Count = Field(default=1, le=1024, description="Inputs in a full batch.", examples=[8])
+    size: Few = Field(default=1, description="inputs in a full batch", examples=[8])
     mode: BatchMode = Field(
         default=BatchMode.STATIC,
-        description="static, masked, compacted or refill: what happens when members leave.",
+        description="what happens when members leave",
         examples=["compacted"],
     )
     max_wait: Latency = Field(
-        default=0, description="How long the oldest input waits for a batch to fill.", examples=["1 ms"]
+        default=0, description="how long the oldest input waits for a batch to fill", examples=["1 ms"]
     )
 
 
@@ -101,16 +103,16 @@ class Pipeline(Record):
 
     cuts: tuple[Count, ...] | None = Field(
         default=None,
-        description="The exits after which the next stage takes over; without them they are chosen by exit rates.",
+        description="the exits after which the next stage takes over; chosen by exit rates if left out",
         examples=[[3, 5]],
     )
     units: tuple[Count, ...] | None = Field(
         default=None,
-        description="Accelerators of each stage; without them they are chosen by exit rates.",
+        description="accelerators of each stage; chosen by exit rates if left out",
         examples=[[1, 2, 1]],
     )
     buffer: Count | None = Field(
-        default=None, description="Maps that may wait between two stages; unlimited by default.", examples=[4]
+        default=None, description="maps that may wait between two stages; unlimited if left out", examples=[4]
     )
 
 
@@ -118,47 +120,48 @@ class Scenario(Record):
     """A scenario file."""
 
     name: Annotated[str, Field(strict=True, max_length=64)] | None = Field(
-        default=None, description="What results call it.", examples=["rush_hour"]
+        default=None, description="what results call it", examples=["rush_hour"]
     )
-    arrivals: Arrivals = Field(default_factory=Arrivals, description="When inputs arrive.")
+    arrivals: Arrivals = Field(default_factory=Arrivals, description="when inputs arrive")
     inputs: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = Field(
         default=None,
-        description="How many inputs are played; the trace is repeated as needed. Default: each of the trace once.",
+        description="how many inputs are played; the trace is repeated or thinned evenly; if left out each of the "
+        "trace once, but 1000 where units share a DRAM, because every command is then simulated",
         examples=[100000],
     )
     order: Order = Field(
-        default=Order.TRACE, description="trace, or shuffled anew in each repetition.", examples=["shuffled"]
+        default=Order.TRACE, description="as in the trace, or shuffled anew in each repetition", examples=["shuffled"]
     )
     seed: Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)] = Field(
-        default=0, description="Of arrivals and of the order.", examples=[1]
+        default=0, description="of arrivals and of the order", examples=[1]
     )
     queue: Count | None = Field(
         default=None,
-        description="Inputs that may wait; who finds it full is dropped. Unlimited by default.",
+        description="inputs that may wait; who finds it full is dropped; unlimited if left out",
         examples=[16],
     )
     deadline: Latency | None = Field(
-        default=None, description="Answers later than this after the arrival are counted as missed.", examples=["5 ms"]
+        default=None, description="answers later than this after the arrival are counted as missed", examples=["5 ms"]
     )
     warm_up: Annotated[int, Field(strict=True, ge=0)] = Field(
-        default=0, description="First inputs that statistics leave out.", examples=[1000]
+        default=0, description="first inputs that statistics of times leave out", examples=[1000]
     )
-    batch: Batch = Field(default_factory=Batch, description="How inputs are put together.")
-    units: Count = Field(default=1, le=1024, description="Accelerators that share the DRAM.", examples=[2])
+    batch: Batch = Field(default_factory=Batch, description="how inputs are put together")
+    units: Few = Field(default=1, description="accelerators that share the DRAM", examples=[2])
     arbitration: Arbitration = Field(
         default=Arbitration.FIRST_COME,
-        description="first_come or round_robin: who of several units gets the DRAM next.",
+        description="who of several units gets the DRAM next",
         examples=["round_robin"],
     )
     contention: Flag = Field(
-        default=True, description="false: every unit has a DRAM of its own, nobody waits for another.", examples=[False]
+        default=True, description="false: every unit has a DRAM of its own, nobody waits for another", examples=[False]
     )
     carry: Carry = Field(
         default=Carry.FRESH,
-        description="fresh, or carried: the next input begins with what the last one left behind.",
+        description="whether the next input begins with what the last one left behind",
         examples=["carried"],
     )
-    pipeline: Pipeline | None = Field(default=None, description="Segments on accelerators of their own.")
+    pipeline: Pipeline | None = Field(default=None, description="segments on accelerators of their own")
 
     @property
     def is_plain(self) -> bool:
@@ -172,6 +175,11 @@ class Scenario(Record):
             and self.inputs is None
             and self.deadline is None
         )
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether accelerators wait for each other's transfers, so that every command must be simulated."""
+        return self.contention and (self.units > 1 or self.pipeline is not None)
 
     @property
     def label(self) -> str:
