@@ -108,6 +108,8 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         ofmap_bytes=ceil_div(layer.output_elements * precision.activation_bits, 8),
         side_bytes=sum(ceil_div(size * precision.activation_bits, 8) for _, size in layer.side_outputs),
         vector_ops=layer.vector_ops,
+        vector_multiplies=layer.vector_multiplies,
+        exponentials=layer.exponentials,
         vector_reads=sum(sizes) + op.num_constants,
     )
 

@@ -9,7 +9,7 @@ from ceesim.hardware.energy.price import Activity, Waiting, price
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Program
+from ceesim.program.command import Program, Unit
 from ceesim.sim import costs as priced
 from ceesim.sim.energy import actions, exit_energy, layer_energy, transferring_cycles
 from ceesim.workload.network import Workload
@@ -42,13 +42,28 @@ def test_an_exit_is_the_sum_of_its_commands_and_of_its_time(workload: Workload, 
             none,
             none,
             costs.occupancy_cycles[row : row + 1],
-            transferring_cycles(costs)[row : row + 1],
+            transferring_cycles(program, costs)[row : row + 1],
             np.zeros(1, np.int64),
         )
         by_hand = sum(pj for pj, happened in zip(each, started(program, costs, row), strict=True) if happened)
         by_hand += price(still, table).total[0]
         assert abs(total[row] - by_hand) < 1
         assert total[row] == pytest.approx(by_hand, rel=1e-12)
+
+
+@given(networks(), accelerators(dma__queues="split"))
+@EXAMPLES
+def test_dram_serves_two_queues_at_once_in_the_same_cycles(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    start = costs.timeline.start_cycles
+    dma = program.unit <= Unit.STORE
+    for row, cycles in enumerate(transferring_cycles(program, costs).tolist()):
+        busy: set[int] = set()
+        for command in np.flatnonzero(dma & started(program, costs, row)):
+            busy |= set(range(start[command], start[command] + program.occupancy_cycles[command]))
+        assert cycles == len(busy)
+        assert busy <= set(range(costs.occupancy_cycles[row]))
 
 
 @given(networks(), accelerators())
