@@ -142,7 +142,7 @@ def points(hardware: str, trace: str, num_points: int, *, cold: bool) -> tuple[f
 def measured_runs(arguments: list[str], repeats: int) -> tuple[float, float]:
     """Median CPU seconds of a whole run without energy, and of what energy adds, imports included."""
     others, added = [], []
-    subprocess.run([sys.executable, "-m", "ceesim", *arguments], check=True, stdout=subprocess.DEVNULL)  # kernels
+    subprocess.run([sys.executable, "-m", "ceesim", *arguments], check=True, capture_output=True)  # kernels
     for _ in range(repeats):
         command = [sys.executable, __file__, "--as-run", *arguments]
         child = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)

@@ -48,12 +48,21 @@ _SAME: Final[Mapping[Amount, Action]] = {
 
 def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = None) -> Int64s:
     """Action counts [rows, NUM_ACTIONS] of amounts [rows, NUM_AMOUNTS], `gated_macs` [rows] of whose MACs are gated."""
-    moves = hops(hardware)
+    counts = amounts @ _actions_of_amounts(hardware)
+    if gated_macs is not None:
+        counts[:, Action.MACS] -= gated_macs
+        counts[:, Action.GATED_MACS] += gated_macs
+    return np.asarray(counts, np.int64)
+
+
+@lru_cache(maxsize=64)
+def _actions_of_amounts(hardware: Hardware) -> Int64s:
+    """[NUM_AMOUNTS, NUM_ACTIONS] how often each action happens per unit of an amount."""
+    moves, bits = hops(hardware), hardware.precision
     factors = np.zeros((NUM_AMOUNTS, NUM_ACTIONS), np.int64)
     for amount, action in _SAME.items():
         factors[amount, action] = 1
     factors[Amount.MACS, Action.MACS] = 1
-    bits = hardware.precision
     factors[Amount.IFMAP_HOPS, Action.OPERAND_HOP_BITS] = bits.activation_bits
     factors[Amount.WEIGHT_HOPS, Action.OPERAND_HOP_BITS] = bits.weight_bits
     factors[Amount.PSUM_HOPS, Action.PSUM_HOP_BITS] = bits.psum_bits
@@ -61,11 +70,7 @@ def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = Non
     factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
     factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
     factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
-    counts = amounts @ factors
-    if gated_macs is not None:
-        counts[:, Action.MACS] -= gated_macs
-        counts[:, Action.GATED_MACS] += gated_macs
-    return np.asarray(counts, np.int64)
+    return factors
 
 
 def exit_energy(
