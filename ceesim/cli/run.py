@@ -80,6 +80,7 @@ def command(
 
 
 def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None) -> dict[str, Any]:
+    from ceesim.hardware.energy import cacti
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 
@@ -88,5 +89,7 @@ def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None
         files.append(find(rates, Shelf.TRACES))
     if policy is not None and Path(policy).is_file():
         files.append(Path(policy))
+    if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
+        files.append(executable)
     configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
     return record(configuration, files).to_dict()

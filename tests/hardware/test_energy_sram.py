@@ -194,10 +194,16 @@ def test_buffers_on_the_grid_cost_the_same_with_and_without_a_cacti(
     """`stand_in` answers every question with the same array, so that asking it at all would show."""
     assert all(_bank(memory).how is How.TABLE for memory in memories(load_hardware("edge_npu.yaml")).values())
     installed = price_lists("edge_npu.yaml")
+    assert not energy_table(load_hardware("edge_npu.yaml")).warnings
     between = price_lists("eyeriss_like.yaml")
+    assert any(f"priced by the CACTI that {cacti.EXECUTABLE} names" in warning for warning in _warnings())
     monkeypatch.delenv(cacti.EXECUTABLE)
     assert price_lists("edge_npu.yaml") == installed
     assert price_lists("eyeriss_like.yaml") != between  # its buffers are not on the grid
+
+
+def _warnings() -> tuple[str, ...]:
+    return energy_table(load_hardware("eyeriss_like.yaml")).warnings
 
 
 def _bank(memory: Memory) -> Sram:

@@ -34,6 +34,7 @@ from ceesim.hardware.energy.actions import (
     component_of,
 )
 from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
+from ceesim.hardware.energy.cacti import EXECUTABLE
 from ceesim.hardware.energy.clock import band, clock_terms
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
@@ -331,6 +332,8 @@ def _warnings(hardware: Hardware, spec: DramSpec, arrays: dict[Memory, Sram]) ->
     for memory, array in arrays.items():
         if array.how is How.POWER_LAW:
             yield f"the {memory.name} buffer is extrapolated beyond CACTI's tables"
+        if array.how is How.CACTI:
+            yield f"the {memory.name} buffer is priced by the CACTI that {EXECUTABLE} names, not by the shipped table"
     if spec.source.startswith("derived"):
         yield f"{hardware.dram.type} is {spec.source}"
     for point in technology.operating_points:
