@@ -510,6 +510,7 @@ def choices_section() -> str:
   of stationary operands count half the rows on average, also in a fold that fills fewer; broadcast wires count as hops.
 * **Accesses.** What the array takes from a bank at once costs the same if part of it is unused (nine weights of a
   depthwise filter are nine whole accesses). DMA and draining maps fill their words. An idle buffer costs its leakage.
+* **DMA.** Every request to DRAM counts as a descriptor of 128 bits, and a beat in part as a whole one.
 * **Vector unit.** A drained sum is one addition, one multiplication and one shift; the sign test of a ReLU is free.
 * **DRAM** is never powered down within a run: precharge standby, and active standby while it transfers, which with two
   queues is counted once for both. Asleep it refreshes itself; awake and waiting it is in power-down. Rows opened are a

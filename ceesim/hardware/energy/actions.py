@@ -55,7 +55,7 @@ class Action(IntEnum):
     DMA_BEATS = 19
     """beats moved by the DMA"""
     DMA_DESCRIPTORS = 20
-    """transfers set up"""
+    """requests to DRAM, each with its address and length"""
     DRAM_READ_BYTES = 21
     """bytes read from DRAM, in whole bursts (`dram.DramSpec.burst_bytes`)"""
     DRAM_WRITE_BYTES = 22
