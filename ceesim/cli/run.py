@@ -127,6 +127,7 @@ def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units
 def _manifest(
     hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None, scenario: str | None
 ) -> dict[str, Any]:
+    from ceesim.hardware.energy import cacti
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 
@@ -137,5 +138,7 @@ def _manifest(
         files.append(Path(policy))
     if scenario is not None and Path(scenario).is_file():
         files.append(Path(scenario))
+    if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
+        files.append(executable)
     configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
     return record(configuration, files).to_dict()

@@ -44,6 +44,11 @@ DRAINED_PSUMS = int(Amount.DRAINED_PSUMS)
 DRAM_READ_BURSTS = int(Amount.DRAM_READ_BURST_BYTES)
 DRAM_WRITE_BURSTS = int(Amount.DRAM_WRITE_BURST_BYTES)
 DRAM_ACTIVATES = int(Amount.DRAM_ACTIVATES)
+IFMAP_HOPS = int(Amount.IFMAP_HOPS)
+WEIGHT_HOPS = int(Amount.WEIGHT_HOPS)
+PSUM_HOPS = int(Amount.PSUM_HOPS)
+VECTOR_MULTIPLIES = int(Amount.VECTOR_MULTIPLIES)
+EXPONENTIALS = int(Amount.EXPONENTIALS)
 NONE: Final = NO_COMMAND
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
@@ -59,6 +64,10 @@ class Machine(NamedTuple):
     weight_bits: int
     activation_bits: int
     psum_bits: int
+    weight_access_bits: int
+    """What the array's least access to a buffer takes from it; counts energy, not time."""
+    activation_access_bits: int
+    psum_access_bits: int
     layer_cycles: int
     beat_bytes: int
     request_bytes: int
@@ -120,6 +129,9 @@ class Nest(NamedTuple):
     """Of the small tensors made on the way, which always stay on chip."""
     vector_ops: int
     """Of the whole layer, drain passes and fused pooling included."""
+    vector_multiplies: int
+    """Multiplications among them; like exponentials, these count energy, not time."""
+    exponentials: int
     vector_reads: int
     """Values a vector layer reads from the activation buffer."""
 
@@ -422,9 +434,11 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             overhead + occupancy + nest.drain_latency_cycles,
         )  # fmt: skip
         account(stream, drain, VECTOR_OPS, vector_ops)
+        account(stream, drain, VECTOR_MULTIPLIES, share(nest.vector_multiplies, outputs, now, total_outputs))
+        account(stream, drain, EXPONENTIALS, share(nest.exponentials, outputs, now, total_outputs))
         if nest.has_macs:
             stream[drain, WAITS + 1] = mac_row
-            account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
+            account(stream, drain, PSUM_READ, groups * psum_bytes(nest, machine, m, n))
             account(stream, drain, DRAINED_PSUMS, now)
         else:
             stream[drain, WAITS + 1] = ifmap_row
@@ -501,6 +515,26 @@ def array_timing(fold: FoldTiming, groups: int, m: int, k: int, n: int) -> tuple
 
 
 @jit
+def accessed_bytes(times: int, extent: int, lanes: int, bits: int, access_bits: int) -> int:
+    """Bytes of `times` passes over `extent` values of `bits`, `lanes` of them side by side in a port.
+
+    An access in part costs as much as a whole one.
+    """
+    accesses = extent // lanes * ceil_div(lanes * bits, access_bits) + ceil_div(extent % lanes * bits, access_bits)
+    return ceil_div(times * accesses * access_bits, 8)
+
+
+@jit
+def psum_bytes(nest: Nest, machine: Machine, m: int, n: int) -> int:
+    """Bytes accessed in the psum buffer when m×n sums are written or read once, one row of the array at a time."""
+    fold = machine.fold
+    if nest.mac_lanes:
+        return bytes_of(m * n, machine.psum_bits)
+    rows, across = (n, m) if fold.stationary == STATIONARY_IS else (m, n)
+    return accessed_bytes(rows, across, fold.cols, machine.psum_bits, machine.psum_access_bits)
+
+
+@jit
 def put_macs(
     nest: Nest,
     machine: Machine,
@@ -532,19 +566,35 @@ def put_macs(
     account(stream, row, MACS, groups * m * k * n)
     account(stream, row, FOLDS, num_folds)
     account(stream, row, FOLD_PES, fold_pes)
-    # the operand that stays in the PEs is read once; the others once per pass over it
-    k_folds = ceil_div(k, fold.rows)
+    # the operand that stays in the PEs is read once; the others once per pass over it, and those passes cross the
+    # whole array: what enters a row leaves it at the far edge, whether or not the PEs on the way have work
+    k_folds, m_folds, n_folds = ceil_div(k, fold.rows), ceil_div(m, fold.cols), ceil_div(n, fold.cols)
+    bits, weight_access, access = weight_bits(nest, machine), machine.weight_access_bits, machine.activation_access_bits
+    macs = groups * m * k * n
     if nest.mac_lanes:
-        ifmap_reads, weight_reads, k_folds = m * k, k * n, 1
+        k_folds, ifmap_hops, weight_hops, psum_hops = 1, macs, macs, macs
+        ifmap_read, weight_read = bytes_of(groups * m * k, machine.activation_bits), bytes_of(groups * k * n, bits)
     elif fold.stationary == STATIONARY_IS:
-        ifmap_reads, weight_reads = m * k, k * n * ceil_div(m, fold.cols)
+        ifmap_hops, weight_hops, psum_hops = 0, k * n * m_folds * fold.cols, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * k, m, fold.cols, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * n * m_folds, k, fold.rows, bits, weight_access)
     elif fold.stationary == STATIONARY_OS:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n * ceil_div(m, fold.rows)
-        k_folds = 1
+        m_folds, k_folds = ceil_div(m, fold.rows), 1
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, k * n * m_folds * fold.rows, m * k * n
+        ifmap_read = accessed_bytes(groups * k * n_folds, m, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k * m_folds, n, fold.cols, bits, weight_access)
     else:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n
-    account(stream, row, ACTIVATION_READ, bytes_of(groups * ifmap_reads, machine.activation_bits))
-    account(stream, row, nest.weight_read_amount, bytes_of(groups * weight_reads, weight_bits(nest, machine)))
-    account(stream, row, PSUM_WRITE, bytes_of(groups * m * n * k_folds, machine.psum_bits))
-    account(stream, row, PSUM_READ, bytes_of(groups * m * n * (k_folds - (1 if first_k else 0)), machine.psum_bits))
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, 0, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * m * n_folds, k, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k, n, fold.cols, bits, weight_access)
+    if not nest.mac_lanes:
+        ifmap_hops, weight_hops, psum_hops = groups * ifmap_hops, groups * weight_hops, groups * psum_hops
+    account(stream, row, IFMAP_HOPS, ifmap_hops)
+    account(stream, row, WEIGHT_HOPS, weight_hops)
+    account(stream, row, PSUM_HOPS, psum_hops)
+    account(stream, row, ACTIVATION_READ, ifmap_read)
+    account(stream, row, nest.weight_read_amount, weight_read)
+    written = groups * psum_bytes(nest, machine, m, n)
+    account(stream, row, PSUM_WRITE, written * k_folds)
+    account(stream, row, PSUM_READ, written * (k_folds - (1 if first_k else 0)))
     return row

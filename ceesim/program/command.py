@@ -44,6 +44,7 @@ class Amount(IntEnum):
     FOLD_PES = 7
     """PEs that hold work, summed over folds."""
     WEIGHT_BUFFER_READ_BYTES = 8
+    """What the array reads and writes of a buffer counts in whole accesses, what streams through it in bytes."""
     WEIGHT_BUFFER_WRITE_BYTES = 9
     HEAD_BUFFER_READ_BYTES = 10
     HEAD_BUFFER_WRITE_BYTES = 11
@@ -63,6 +64,14 @@ class Amount(IntEnum):
     DRAM_WRITE_BURST_BYTES = 23
     DRAM_ACTIVATES = 24
     """Rows opened, as if each transfer lay in one piece: a lower bound."""
+    IFMAP_HOPS = 25
+    """Registers that ifmap values are written into on their way, those of PEs without work included."""
+    WEIGHT_HOPS = 26
+    """Likewise of weights that pass; loading stationary ones goes by `FOLD_PES`."""
+    PSUM_HOPS = 27
+    """Likewise of partial sums."""
+    VECTOR_MULTIPLIES = 28
+    """Multiplications among the element-ops; requantisation goes by `DRAINED_PSUMS`."""
 
 
 NUM_AMOUNTS: Final = len(Amount)
