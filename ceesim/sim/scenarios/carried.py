@@ -31,32 +31,51 @@ class Legacy:
 
     Args:
         busy: (unit, cycles) of each queue that is still busy; one unit stands for a queue.
-        resident: (row, cycles) of each load of the Program whose tile is (or, after these cycles, will be) in place.
+        resident: (row, cycles) of each load of the Program whose tile is, or will be after these cycles, in place.
     """
 
     busy: tuple[tuple[int, int], ...] = ()
     resident: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def under_way(self) -> tuple[tuple[int, int], ...]:
+        """(row, cycles) of resident tiles that are still to come."""
+        return tuple((row, ready) for row, ready in self.resident if ready)
+
+    @property
+    def num_leading(self) -> int:
+        """Rows that stand for it at the head of a Program."""
+        return len(self.under_way) + len(self.busy)
 
 
 NOTHING: Final = Legacy()
 
 
 def inheriting(program: Program, legacy: Legacy) -> Program:
-    """The Program of an input that begins with `legacy`; its first ``len(legacy.busy)`` rows are what is under way."""
-    head = len(legacy.busy)
-    units = np.array([unit for unit, _ in legacy.busy], np.int64)
-    cycles = np.array([cycles for _, cycles in legacy.busy], np.int64)
+    """The Program of an input that begins with `legacy`; its first ``legacy.num_leading`` rows are what is under way.
+
+    A resident tile that is still to come is a leading row without occupancy, for which its own row waits: it is there
+    when it has come and its turn has, whichever is later.
+    """
+    coming, head = legacy.under_way, legacy.num_leading
+    units = np.array([int(Unit.LOAD)] * len(coming) + [unit for unit, _ in legacy.busy], np.int64)
+    held = np.array([0] * len(coming) + [cycles for _, cycles in legacy.busy], np.int64)
+    done = np.array([cycles for _, cycles in (*coming, *legacy.busy)], np.int64)
     occupancy, latency = program.occupancy_cycles.copy(), program.latency_cycles.copy()
     amounts = program.amounts.copy()
-    for row, ready in legacy.resident:
-        occupancy[row], latency[row], amounts[row] = 0, ready, 0
+    arrives = np.full((program.num_commands, 1), NO_COMMAND, np.int64)
+    for row, _ in legacy.resident:
+        occupancy[row], latency[row], amounts[row] = 0, 0, 0
+    for leading, (row, _) in enumerate(coming):
+        arrives[row] = leading
     zeros = np.zeros(head, np.int64)
     waits = np.where(program.waits == NO_COMMAND, NO_COMMAND, program.waits + head)
+    waits = np.concatenate([waits, arrives], axis=1)
     return replace(
         program,
         unit=np.concatenate([units, program.unit]),
-        occupancy_cycles=np.concatenate([cycles, occupancy]),
-        latency_cycles=np.concatenate([cycles, latency]),
+        occupancy_cycles=np.concatenate([held, occupancy]),
+        latency_cycles=np.concatenate([done, latency]),
         waits=np.concatenate([np.full((head, waits.shape[1]), NO_COMMAND), waits]).astype(np.int32),
         layer=np.concatenate([zeros, program.layer]),
         segment=np.concatenate([zeros + 1, program.segment]),
@@ -68,7 +87,7 @@ def inheriting(program: Program, legacy: Legacy) -> Program:
 
 def legacy_of(program: Program, costs: ExitCosts, exit_index: int, before: Legacy) -> Legacy:
     """What is left behind by an input that inherited `before`, with the prices of its program, and left at an exit."""
-    head = len(before.busy)
+    head = before.num_leading
     leave = int(costs.latency_cycles[exit_index - 1])
     timeline = costs.timeline
     start, finish = timeline.start_cycles[head:], timeline.finish_cycles[head:]

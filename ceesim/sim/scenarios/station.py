@@ -37,7 +37,7 @@ _exit_row: Final = attrgetter("row")
 _LAST: Final = EventPriority(2)
 
 
-class _Arrival(simpy.Event):
+class Arrival(simpy.Event):
     """The event that inputs come, after all else that happens in that cycle: a unit that gets free is free for them."""
 
     def __init__(self, env: simpy.Environment, cycles: int) -> None:
@@ -87,7 +87,7 @@ class Station:
         env = self._env
         for item in inputs:
             if item.arrival_cycle > env.now:
-                yield _Arrival(env, item.arrival_cycle - int(env.now))
+                yield Arrival(env, item.arrival_cycle - int(env.now))
             self._record.arrived()
             places = self._free * self._batch_size  # of units that will take inputs in this very cycle
             if self._capacity is not None and len(self._waiting) >= self._capacity + places:
