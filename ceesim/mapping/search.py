@@ -98,7 +98,7 @@ def edge(size: int, extent: int) -> int:
 
 @jit
 def alike(size: int, extent: int, is_edge: int) -> tuple[int, int]:
-    """(extent, count) of the whole tiles along a dimension, or with `is_edge` of a smaller last one, if there is one."""
+    """(extent, count) of the whole tiles along a dimension; with `is_edge` of the smaller last one, if there is one."""
     if is_edge:
         rest = size % extent
         return rest, min(rest, 1)
@@ -331,6 +331,16 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
         size = ceil_div(nest.ofmap_bytes * outputs, total_outputs)
         needed += size if g_tiles * m_tiles * n_tiles == 1 else 2 * size
     return needed <= capacity.activation_bytes
+
+
+@jit
+def most_needed(nest: Nest, machine: Machine) -> tuple[int, int, int]:
+    """Bytes of weights, psums and activations beyond which more room admits no other tiling: every tile twice."""
+    bits = nest.groups * nest.n * (nest.k * weight_bits(nest, machine) + nest.bias_bits)
+    outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+    channels = nest.groups * ceil_div(nest.in_channels, nest.groups)
+    ifmap = bytes_of(nest.in_rows * nest.in_width * channels, machine.activation_bits)
+    return 2 * ceil_div(bits, 8), 2 * bytes_of(outputs, machine.psum_bits), 2 * (ifmap + nest.ofmap_bytes)
 
 
 @jit
