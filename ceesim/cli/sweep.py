@@ -86,7 +86,7 @@ def command(
     designs = design_space(written, hardware, inputs.policy)
     experiment = Experiment(hardware, inputs, rated[0] if rated else None)
     num_points = designs.num_points()
-    seconds = sweep.seconds_per_point(experiment, designs, num_points)
+    seconds = sweep.seconds_per_point(experiment, designs)
     num_chunks = -(-num_points // sweep.CHUNK)
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)
