@@ -115,7 +115,7 @@ def whole(table: pandas.DataFrame) -> Findings:
 
 def test_knobs_that_turn_together_count_as_one() -> None:
     table = product(a=[1, 2, 3], c=[0, 1])
-    found = whole(results(a=[*table["a"]], b=[*(10 * table["a"])], c=[*table["c"]], **{"area_mm2": [*table["a"]]}))
+    found = whole(results(a=[*table["a"]], b=[*(10 * table["a"])], c=[*table["c"]], area_mm2=[*table["a"]]))
     (first, second) = found.influences["area_mm2"]
     assert (first.knob, first.first_order, first.total) == ("a, b", pytest.approx(1), pytest.approx(1))
     assert (second.knob, second.total) == ("c", pytest.approx(0))
