@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def command(source: Path, policy: str | None, out: Path, **options: Any) -> None:
     """Run the checkpoint SOURCE over a data split and write what every exit said as a trace.
 
-    A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with --policy it is written again under that policy, without running
-    anything, and without torch.
+    A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with
+    --policy it is written again under that policy, without running anything, and without torch.
 
     Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz
     """

@@ -220,7 +220,7 @@ def _cancelled(program: Program, happened: npt.NDArray[np.bool_], latency: int) 
             }
             yield {
                 "ph": "i", "pid": PROCESS, "tid": int(unit) + 1, "ts": _at(latency), "s": "t", "cat": "cancelled",
-                "name": f"{len(rows):,} commands cancelled", "args": details,
+                "name": f"{len(rows):,} command{'s' * (len(rows) > 1)} cancelled", "args": details,
             }  # fmt: skip
 
 
