@@ -149,7 +149,9 @@ def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
 
 
 def _thresholds(record: dict[str, Any]) -> str:
-    values = next((record[key] for key in ("beta", "threshold") if isinstance(record.get(key), list)), [])
+    values: list[float | None] = next(
+        (record[key] for key in ("beta", "threshold") if isinstance(record.get(key), list)), []
+    )
     return " ".join([str(record["name"]), ",".join("–" if value is None else f"{value:g}" for value in values)]).strip()
 
 
