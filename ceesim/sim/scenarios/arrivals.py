@@ -23,6 +23,7 @@ from ceesim.units import PICOSECONDS_PER_SECOND
 
 BLOCK: Final = 4096
 _LATEST_CYCLE: Final = 2**62
+_MARGIN: Final = 64  # a sum of exponential gaps exceeds this many times its mean once in e^64
 _LATEST_SECOND: Final = 10**15
 _ARRIVALS, _ORDER = 0, 1  # which of a seed's random streams
 
@@ -52,18 +53,27 @@ def arrival_blocks(scenario: Scenario, clock_hz: int, num_inputs: int, rate_per_
             gaps = generator.exponential(mean_gap, min(BLOCK, num_inputs - first))
             exact = now + np.cumsum(gaps)
             now = float(exact[-1])
-            if now > _LATEST_CYCLE:
-                raise ScenarioError(
-                    "the last arrivals are too late to be counted in cycles",
-                    where=scenario.label,
-                    got=f"{now / clock_hz:.3g} s",
-                    expected=f"at most {_LATEST_CYCLE / clock_hz:.3g} s",
-                    fix="raise the rate, or play fewer inputs",
-                )
             yield exact.astype(np.int64)
     else:
         for first in range(0, num_inputs, BLOCK):
             yield np.zeros(min(BLOCK, num_inputs - first), np.int64)
+
+
+def check_span(scenario: Scenario, clock_hz: int, mean_gap_cycles: float, num_inputs: int) -> None:
+    """Refuse arrivals whose last would not fit a cycle count, by a margin that chance does not reach.
+
+    Raises:
+        ScenarioError: with the numbers.
+    """
+    expected, most = mean_gap_cycles * num_inputs, _LATEST_CYCLE / _MARGIN
+    if expected > most:
+        raise ScenarioError(
+            "the last arrivals are too late to be counted in cycles",
+            where=scenario.label,
+            got=f"{expected / clock_hz:.3g} s",
+            expected=f"at most {most / clock_hz:.3g} s",
+            fix="raise the rate, or play fewer inputs",
+        )
 
 
 def input_blocks(scenario: Scenario, trace_inputs: int, num_inputs: int) -> Iterator[Int64s]:

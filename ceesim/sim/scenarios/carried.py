@@ -168,6 +168,7 @@ class Carried:
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._price(*key)
+            self._jobs.patterns.add(key)
         bill, self._legacy = known
         return bill
 

@@ -106,6 +106,8 @@ class Jobs:
         self._bills: dict[tuple[int, ...], Bill] = {}
         self._costs: dict[int, ExitCosts] = {}  # of the programs of full batches, by size
         self._programs: dict[int, Program] = {}
+        self.patterns: set[object] = set()
+        """What had to be made and priced: exits of a group, or an exit and what was inherited."""
 
     def job(self, rows: Sequence[int]) -> Job:
         """The job of a group whose members leave at these rows of the network (0..N), in ascending order."""
@@ -113,6 +115,7 @@ class Jobs:
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = self._make(key)
+            self.patterns.add(key)
         return job
 
     def bill(self, rows: Sequence[int]) -> Bill:
@@ -122,12 +125,13 @@ class Jobs:
         if bill is None:
             job = self._jobs.get(key) or self._make(key)  # not kept: its columns are large, the bill is small
             bill = self._bills[key] = bill_of(job, self._price(job, len(key)), self.hardware, self.density)
+            self.patterns.add(key)
         return bill
 
     @property
     def num_patterns(self) -> int:
         """Different jobs made so far."""
-        return len(self._jobs.keys() | self._bills.keys())
+        return len(self.patterns)
 
     def _make(self, rows: tuple[int, ...]) -> Job:
         size, last = len(rows), rows[-1] + 1

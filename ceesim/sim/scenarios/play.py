@@ -22,7 +22,7 @@ from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import NUM_AMOUNTS, Int64s
 from ceesim.sim.result import Priced
-from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks, recorded_cycles
+from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.carried import Carried
 from ceesim.sim.scenarios.division import Stages, shifts, stages_of
 from ceesim.sim.scenarios.jobs import Jobs
@@ -169,6 +169,8 @@ class _Scene:
             ScenarioError: with the numbers.
         """
         gap = self._gap_cycles()
+        if gap and self.scenario.arrivals.process is not Process.RECORDED:
+            check_span(self.scenario, self.setting.hardware.clock_hz, gap, self.num_inputs)
         if load is None or not gap or self.is_stable(load):
             return
         per_s = self.setting.hardware.clock_hz / gap

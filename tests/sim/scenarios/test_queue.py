@@ -221,6 +221,14 @@ def test_the_trace_repeats_in_its_order_or_shuffled_anew() -> None:
     assert len({*rest}) == 20
 
 
+def test_a_few_of_the_trace_are_spread_over_it() -> None:
+    scenario = Scenario.model_validate({"arrivals": {"process": "period", "period": "1 ms"}})
+    assert came(np.arange(10), scenario, 4).index == [0, 2, 5, 7]
+    everybody = came(np.arange(9000), scenario, 5000).index
+    assert len({*everybody}) == 5000
+    assert {*np.diff(everybody).tolist()} == {1, 2}
+
+
 def test_arrivals_do_not_depend_on_what_serves_them() -> None:
     """The same seed brings the same inputs at the same times to one unit, to many, and to the backbone."""
     rows = some_rows(100)
