@@ -31,6 +31,17 @@ from ceesim.errors import OptionError
     help="Executor; the numbers are the same.",
 )
 @click.option("--tiles", is_flag=True, help="Add the mapper's tiling of every layer to the page. Default: off.")
+@click.option(
+    "--dram-trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write every DRAM burst of an input that runs to the end.",
+)
+@click.option(
+    "--dram-trace-format",
+    type=click.Choice(["ramulator2", "dramsim3"]),
+    help="Who is to read --dram-trace: Ramulator 2 (LoadStoreTrace) or DRAMsim3. Default: by the suffix of FILE.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the result files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
 def command(
@@ -43,6 +54,8 @@ def command(
     rates: str | None,
     engine: str,
     tiles: bool,
+    dram_trace: Path | None,
+    dram_trace_format: str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,6 +66,12 @@ def command(
     from ceesim.shipped import Shelf, find
     from ceesim.sim.run import run
 
+    if dram_trace is not None:
+        from ceesim.results.dram_trace import TraceFormat, write_dram_trace
+
+        form = TraceFormat.of(dram_trace, dram_trace_format)
+    elif dram_trace_format is not None:
+        raise OptionError("a format without a DRAM trace", where="--dram-trace-format", fix="add --dram-trace FILE")
     inputs = load_trace(find(trace, Shelf.TRACES))
     chosen = None
     if policy is not None:
@@ -69,6 +88,9 @@ def command(
     if out is not None:
         write_run(result, out, _manifest(hw, trace, overrides, rates, policy))
         click.echo(f"wrote {out}/summary.json, layers.csv, exits.csv, inputs.csv, manifest.json", err=True)
+    if dram_trace is not None:
+        count = write_dram_trace(result.dynamic, result.hardware, dram_trace, form)
+        click.echo(f"wrote {dram_trace}: {count:,} bursts for {form}", err=True)
     if as_json:
         click.echo(json_text(summary(result)), nl=False)
     else:

@@ -14,7 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from ceesim.exits.policy import DecisionCost
-from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, Residency
+from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead, Pooling, Residency
+from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
+from ceesim.mapping.banked import retimed
 from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
 from ceesim.mapping.loops import (
     AMOUNTS,
@@ -24,6 +26,7 @@ from ceesim.mapping.loops import (
     LAYER,
     NONE,
     OCCUPANCY,
+    PLACE,
     ROW,
     SEGMENT,
     TILE,
@@ -78,7 +81,8 @@ def compile_program(
         unpinned = plan(layers, output, hardware, machine, key, _no_pins(hardware))
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
     planned = plan(layers, output, hardware, machine, key, pins)
-    return _Emitter(workload, hardware, machine, queue, exit_cost).emit(planned, pins)
+    program = _Emitter(workload, hardware, machine, queue, exit_cost).emit(planned, pins)
+    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
 
 
 def _maker(workload: Workload, name: str) -> str:
@@ -135,6 +139,7 @@ class _Emitter:
         stream, cursor = new_stream(num_rows, True), new_cursor()
         drains = {INPUT: NONE}  # the last drain of every op done so far
         layers: list[Layer] = []
+        tensors: list[Tensors] = []
         decisions: list[int] = []
         gates_loads = int(self._hardware.control.lookahead is Lookahead.STALL)
         waits_for_decisions = self._hardware.control.lookahead in (Lookahead.STALL, Lookahead.PREFETCH)
@@ -158,10 +163,12 @@ class _Emitter:
                 emit(part.nest, part.choice.tiling, self._machine, place, stream, cursor)
                 drains.update((name, int(cursor[LAST_VECTOR])) for name in part.layer.ops)
                 layers.append(self._layer(part))
+                tensors.append(tensors_of(part, self._machine.activation_bits))
             if index <= self._workload.num_exits:
                 flush_store(self._machine, stream, cursor)
                 decisions.append(self._decide(index, stream, cursor, drains, len(layers), gate))
                 layers.append(Layer(f"exit{index}.decision", "decision", Unit.EXIT, index, (), True, True))
+                tensors.append(Tensors())
         flush_store(self._machine, stream, cursor)
         rows = int(cursor[ROW])
         columns = stream[:rows, :WAITS].T.copy()
@@ -175,10 +182,11 @@ class _Emitter:
             layer=columns[LAYER],
             segment=columns[SEGMENT],
             tile=columns[TILE],
-            amounts=stream[:rows, AMOUNTS:].copy(),
+            amounts=stream[:rows, AMOUNTS:PLACE].copy(),
             decisions=tuple(decisions),
             takes_exits=self._hardware.control.lookahead is not Lookahead.STATIC_NPU,
             warm_up_dram_bytes=pins.pinned_bytes,
+            extents=extents_of(stream[:rows], tensors),
         )
 
     def _layer(self, part: PlannedLayer) -> Layer:
