@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from ceesim.errors import MappingError
-from ceesim.hardware.dram_timing import TIMINGS, num_devices
+from ceesim.hardware.dram_timing import TIMINGS, DramTiming, num_devices
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.model import AddressMapping, DmaQueues, Hardware
 from ceesim.mapping.bank_machine import BANK_ROW_COLUMN, ROW_BANK_COLUMN, ROW_COLUMN_BANK, Device, serve_all
@@ -35,14 +35,31 @@ _ORDERS: Final = {
 
 def device_of(hardware: Hardware) -> Device:
     """The banks behind the DMA of a hardware whose DRAM type has a timing table."""
-    timing, devices = TIMINGS[hardware.dram.type], num_devices(hardware.dram)
-    same = {name: getattr(timing, name) for name in Device._fields if hasattr(timing, name)}
-    return Device(
-        burst_bytes=SPECS[hardware.dram.type].burst_bytes * devices,
-        bursts_per_row=timing.columns // timing.BL,
-        mapping=_ORDERS[hardware.dram.address_mapping],
+    dram = hardware.dram
+    return device(
+        TIMINGS[dram.type],
+        SPECS[dram.type].burst_bytes * num_devices(dram),
+        dram.address_mapping,
         request_bytes=hardware.dma.request_bytes,
         window=hardware.dma.max_outstanding,
+    )
+
+
+def device(timing: DramTiming, burst_bytes: int, mapping: AddressMapping, *, request_bytes: int, window: int) -> Device:
+    """A DRAM as the bank machine knows it.
+
+    Args:
+        burst_bytes: of all devices side by side.
+        request_bytes: largest request of the DMA.
+        window: requests that the controller knows ahead.
+    """
+    same = {name: getattr(timing, name) for name in Device._fields if hasattr(timing, name)}
+    return Device(
+        burst_bytes=burst_bytes,
+        bursts_per_row=timing.columns // timing.BL,
+        mapping=_ORDERS[mapping],
+        request_bytes=request_bytes,
+        window=window,
         read_latency=timing.CL + timing.tDQSCK,
         write_latency=timing.CWL + timing.tDQSS,
         closed_bank=timing.closed_bank_clocks,

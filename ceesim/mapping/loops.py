@@ -161,8 +161,8 @@ class Place(NamedTuple):
 ROW, WEIGHT_HALF, WEIGHT_USER, HEAD_HALF, HEAD_USER, IFMAP_HALF, IFMAP_USER = 0, 1, 2, 4, 5, 7, 8
 DRAINED, STAGED, PENDING, PENDING_BYTES, PENDING_RUNS, PENDING_TILE = 10, 12, 14, 15, 16, 17
 PENDING_LAYER, PENDING_SEGMENT, PENDING_GATE, LAST_STORE, LAST_VECTOR = 18, 19, 20, 21, 22
-PENDING_OFFSET, PENDING_PIXELS, PENDING_STRIDE = 23, 24, 25
-CURSOR_LENGTH: Final = 26
+PENDING_OFFSET, PENDING_RUN_BYTES, PENDING_PIXELS, PENDING_STRIDE = 23, 24, 25, 26
+CURSOR_LENGTH: Final = 27
 
 
 @jit
@@ -323,9 +323,10 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
     stream[row, WAITS + 1] = cursor[PENDING]
-    pixels, stride = cursor[PENDING_PIXELS], cursor[PENDING_STRIDE]
-    run_bytes = ceil_div(cursor[PENDING_BYTES], pixels)
-    locate(stream, row, RESULT, cursor[PENDING_OFFSET], run_bytes, pixels, stride, 1, 0)
+    locate(
+        stream, row, RESULT, cursor[PENDING_OFFSET], cursor[PENDING_RUN_BYTES],
+        cursor[PENDING_PIXELS], cursor[PENDING_STRIDE], 1, 0,
+    )  # fmt: skip
     account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
     cursor[STAGED] = cursor[STAGED + 1]
     cursor[STAGED + 1] = row
@@ -473,9 +474,10 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             channel = g_tile * tiling.groups * nest.n + n_tile * tiling.n
             if n_tiles * g_tiles == 1:
                 cursor[PENDING_OFFSET] = nest.ofmap_bytes * outputs // total_outputs
+                cursor[PENDING_RUN_BYTES] = ofmap_bytes
                 cursor[PENDING_PIXELS], cursor[PENDING_STRIDE] = 1, 0
             else:
-                locate_ofmap(nest, machine, cursor, first_pixel, m, channel)
+                locate_ofmap(nest, machine, cursor, first_pixel, m, channel, groups * n)
             cursor[PENDING_TILE] = tile
             cursor[PENDING_LAYER] = place.layer
             cursor[PENDING_SEGMENT] = place.segment
@@ -547,14 +549,20 @@ def first_weight_byte(
 
 
 @jit
-def locate_ofmap(nest: Nest, machine: Machine, cursor: Int64s, first_pixel: int, m: int, channel: int) -> None:
-    """Note where the held-back store will go: `m` outputs from `first_pixel` on, or their share of the pooled map."""
+def locate_ofmap(
+    nest: Nest, machine: Machine, cursor: Int64s, first_pixel: int, m: int, channel: int, channels: int
+) -> None:
+    """Note where the held-back store will go: `m` pixels from `first_pixel` on, or what a fused pool makes of them.
+
+    A pooled pixel is written by the tile that completes its share, so a small tile may have nothing to write yet.
+    """
     outputs, pixels = nest.groups * nest.n, nest.out_rows * nest.out_width
     kept = max(nest.ofmap_bytes * 8 // machine.activation_bits // outputs, 1)  # pixels behind a fused pool
     pixel_bytes = bytes_of(outputs, machine.activation_bits)
     first = kept * first_pixel // pixels
     cursor[PENDING_OFFSET] = first * pixel_bytes + channel * machine.activation_bits // 8
-    cursor[PENDING_PIXELS] = max(kept * (first_pixel + m) // pixels - first, 1)
+    cursor[PENDING_RUN_BYTES] = bytes_of(channels, machine.activation_bits)
+    cursor[PENDING_PIXELS] = kept * (first_pixel + m) // pixels - first
     cursor[PENDING_STRIDE] = pixel_bytes
 
 

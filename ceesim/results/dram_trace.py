@@ -80,7 +80,7 @@ def requests(priced: Priced, hardware: Hardware) -> tuple[Int64s, Int64s, npt.ND
     for command, own in zip(commands.tolist(), np.split(extents, first[1:]), strict=True):
         count = list_bursts(own, burst_bytes, hardware.dma.request_bytes, room[0], room[1])
         addresses.append(room[0, :count] * burst_bytes)
-        spread = np.arange(count) * int(program.occupancy_cycles[command]) // count
+        spread = np.arange(count) * int(program.occupancy_cycles[command]) // max(count, 1)
         cycles.append(start_cycles[command] + spread)
     is_write = np.repeat(program.unit[commands] == Unit.STORE, [len(part) for part in addresses])
     address, cycle = np.concatenate(addresses), np.concatenate(cycles)
