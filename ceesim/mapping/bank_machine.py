@@ -137,7 +137,8 @@ def serve(device: Device, banks: Banks, burst: int, is_write: bool, arrival: int
             activate = max(arrival, precharged + device.tRP, own[ACTIVATED] + device.tRC, clocks[REFRESHED])
             near_and_far = max(near[GROUP_ACTIVATED] + device.tRRD_L, far[GROUP_ACTIVATED] + device.tRRD_S)
             opened = activate = max(activate, near_and_far, banks.activates[0] + device.tFAW)
-        column = max(arrival, opened + device.tRCD)
+        latency = device.write_latency if is_write else device.read_latency
+        column = max(arrival, opened + device.tRCD, clocks[DATA_END] - latency)
         if is_write:
             column = max(column, near[GROUP_WROTE] + device.tCCD_L, far[GROUP_WROTE] + device.tCCD_S)
             column = max(column, far[GROUP_READ] + device.read_to_write)
@@ -155,13 +156,12 @@ def serve(device: Device, banks: Banks, burst: int, is_write: bool, arrival: int
         for i in range(3):
             banks.activates[i] = banks.activates[i + 1]
         banks.activates[3] = activate
+    end = column + latency + device.burst_clocks
     if is_write:
         near[GROUP_WROTE] = far[GROUP_WROTE] = column
-        end = column + device.write_latency + device.burst_clocks
         own[WRITTEN] = near[GROUP_WRITTEN] = far[GROUP_WRITTEN] = end
     else:
         own[READ] = near[GROUP_READ] = far[GROUP_READ] = column
-        end = column + device.read_latency + device.burst_clocks
     clocks[DATA_END] = end
     clocks[LAST_PRECHARGE], clocks[LAST_ACTIVATE], clocks[LAST_COLUMN] = precharge, activate, column
     return activate
