@@ -4,6 +4,9 @@ Layers are planned in execution order. A layer's result stays in the activation 
 map that is still to be read (residual branches included), else it goes to DRAM and comes back in double-buffered
 bands. If a layer then finds no tiling at all, the largest map that only waits there is sent to DRAM and planning
 starts over.
+
+Tiles are chosen by the rule of the flat memory, under `dram.model: banked` as well: there the Program that comes of
+them is timed again (`banked`).
 """
 
 from __future__ import annotations
