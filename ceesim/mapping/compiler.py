@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -80,20 +81,40 @@ def compile_program(
     """
     machine, queue = machine_of(hardware), queues_of(hardware)
     sizes = batch_sizes(batch, workload.num_exits + 1, hardware, compacted=compacted)
+    rates = None if exit_rates is None else tuple(exit_rates)
+    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes)
+    program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
+    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
+
+
+def _but_for_decisions(hardware: Hardware) -> Hardware:
+    """`hardware` without what says how long decisions take and who waits for them, as for a machine without exits."""
+    control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL, "decision_cycles": 0})
+    exit_unit = hardware.exit_unit.model_copy(update={"exp_cycles": 0})
+    return hardware.model_copy(update={"control": control, "exit_unit": exit_unit})
+
+
+@lru_cache(maxsize=16)
+def _planned(
+    workload: Workload,
+    hardware: Hardware,
+    machine: Machine,
+    queue: tuple[int, ...],
+    exit_rates: tuple[float, ...] | None,
+    sizes: tuple[int, ...],
+) -> tuple[tuple[PlannedLayer, ...], Pins]:
+    """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
     layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
     if hardware.exit_unit.placement is ExitPlacement.FREE:
         layers = tuple(layer for layer in layers if not layer.is_head)
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
     logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    key = tuple(int(served_by) for served_by in queue)
     pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
     if pins is None:
-        unpinned = plan(layers, output, hardware, machine, key, _no_pins(hardware), sizes)
+        unpinned = plan(layers, output, hardware, machine, queue, _no_pins(hardware), sizes)
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
-    planned = plan(layers, output, hardware, machine, key, pins, sizes)
-    program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
-    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
+    return plan(layers, output, hardware, machine, queue, pins, sizes), pins
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
