@@ -20,7 +20,7 @@ import numpy as np
 
 from ceesim.hardware.profiles import Law
 from ceesim.mapping.folds import FoldTiming, tile_timing
-from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int64s, Unit
+from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Extent, Int64s, Unit
 from ceesim.program.jit import jit
 
 NUM_WAITS: Final = 5
@@ -154,6 +154,15 @@ class Tiling(NamedTuple):
 UNIT, OCCUPANCY, LATENCY, LAYER, SEGMENT, TILE, WAITS = 0, 1, 2, 3, 4, 5, 6
 AMOUNTS: Final = WAITS + NUM_WAITS
 
+# Where a DMA command's bytes lie, behind the amounts: an `Extent` that names the operand of the layer instead of the
+# command, and counts from the operand's first byte. Of a batch, the same again in each of `MAPS` maps.
+PLACE: Final = AMOUNTS + NUM_AMOUNTS
+OPERAND, OFFSET, RUN_BYTES, RUNS, STRIDE, BANDS, BAND_STRIDE = (PLACE + int(column) for column in Extent)
+MAPS: Final = PLACE + len(Extent)
+MAP_STRIDE: Final = MAPS + 1
+STREAM_LENGTH: Final = MAP_STRIDE + 1
+SOURCE, WEIGHT, RESULT = 0, 1, 2
+
 
 class Place(NamedTuple):
     """Where a layer stands in the program: its number, its segment, and the rows it must wait for."""
@@ -176,7 +185,8 @@ class Place(NamedTuple):
 ROW, WEIGHT_HALF, WEIGHT_USER, HEAD_HALF, HEAD_USER, IFMAP_HALF, IFMAP_USER = 0, 1, 2, 4, 5, 7, 8
 DRAINED, STAGED, PENDING, PENDING_BYTES, PENDING_RUNS, PENDING_TILE = 10, 12, 14, 15, 16, 17
 PENDING_LAYER, PENDING_SEGMENT, PENDING_GATE, LAST_STORE, LAST_VECTOR = 18, 19, 20, 21, 22
-CURSOR_LENGTH: Final = 23
+PENDING_OFFSET, PENDING_RUN_BYTES, PENDING_PIXELS, PENDING_STRIDE = 23, 24, 25, 26
+CURSOR_LENGTH: Final = 27
 
 
 @jit
@@ -190,8 +200,8 @@ def new_cursor() -> Int64s:
 
 @jit
 def new_stream(num_rows: int, accounted: bool) -> Int64s:
-    """[rows, columns] room for commands; without the columns of their amounts if only time matters."""
-    stream = np.zeros((num_rows, AMOUNTS + (NUM_AMOUNTS if accounted else 0)), np.int64)
+    """[rows, columns] room for commands; without the columns of their amounts and places if only time matters."""
+    stream = np.zeros((num_rows, STREAM_LENGTH if accounted else AMOUNTS), np.int64)
     stream[:, WAITS:AMOUNTS] = NONE
     return stream
 
@@ -246,17 +256,23 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
     that, but at least half of L+data+2c: two commands overlap at most. Stores are posted.
     """
     run_bytes = ceil_div(num_bytes, runs)
-    request = min(run_bytes, machine.request_bytes)
     requests = runs * ceil_div(run_bytes, machine.request_bytes)
     beats = runs * ceil_div(run_bytes, machine.beat_bytes)
     if machine.cycles_numerator == 0:
         return 0, machine.setup_cycles + (machine.dram_latency_cycles if is_load else 0), beats, requests
     data = max(beats, ceil_div(num_bytes * machine.cycles_numerator, machine.cycles_denominator))
+    beats_per_request = ceil_div(min(run_bytes, machine.request_bytes), machine.beat_bytes)
+    occupancy, latency = paced(machine, data, requests, beats_per_request, is_load)
+    return occupancy, latency, beats, requests
+
+
+@jit
+def paced(machine: Machine, data: int, requests: int, beats_per_request: int, is_load: bool) -> tuple[int, int]:
+    """(occupancy, latency) of a DMA command whose bytes take `data` cycles once they flow."""
     if not is_load:
         occupancy = data + machine.turnaround_cycles
-        return occupancy, machine.setup_cycles + occupancy, beats, requests
+        return occupancy, machine.setup_cycles + occupancy
     outstanding = machine.max_outstanding
-    beats_per_request = ceil_div(request, machine.beat_bytes)
     round_trip = machine.dram_latency_cycles + beats_per_request + machine.turnaround_cycles
     gap = max(0, round_trip - outstanding * beats_per_request)
     occupancy = data + requests // outstanding * gap
@@ -264,7 +280,7 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
         in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
         occupancy = max(data, min(in_flight, max(outstanding * beats_per_request, round_trip)))
     latency = machine.setup_cycles + machine.dram_latency_cycles + data + (ceil_div(requests, outstanding) - 1) * gap
-    return occupancy, max(latency, occupancy), beats, requests
+    return occupancy, max(latency, occupancy)
 
 
 @jit
@@ -272,6 +288,28 @@ def account(stream: Int64s, row: int, amount: int, value: int) -> None:
     """Add to what a command accounts for, where that is asked for."""
     if stream.shape[1] > AMOUNTS:
         stream[row, AMOUNTS + amount] += value
+
+
+@jit
+def locate(
+    stream: Int64s,
+    row: int,
+    operand: int,
+    offset: int,
+    run_bytes: int,
+    runs: int,
+    stride: int,
+    bands: int,
+    skip: int,
+    maps: int,
+    map_bytes: int,
+) -> None:
+    """Say where in an operand the bytes of a DMA command lie, where that is asked for; `skip` is from band to band."""
+    if stream.shape[1] > AMOUNTS:
+        stream[row, OPERAND], stream[row, OFFSET], stream[row, RUN_BYTES] = operand, offset, run_bytes
+        stream[row, RUNS], stream[row, STRIDE] = runs, stride
+        stream[row, BANDS], stream[row, BAND_STRIDE] = bands, skip
+        stream[row, MAPS], stream[row, MAP_STRIDE] = maps, map_bytes
 
 
 @jit
@@ -324,6 +362,10 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
     stream[row, WAITS + 1] = cursor[PENDING]
+    locate(
+        stream, row, RESULT, cursor[PENDING_OFFSET], cursor[PENDING_RUN_BYTES],
+        cursor[PENDING_PIXELS], cursor[PENDING_STRIDE], 1, 0, 1, 0,
+    )  # fmt: skip
     account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
     cursor[STAGED] = cursor[STAGED + 1]
     cursor[STAGED + 1] = row
@@ -356,8 +398,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         m_tile, n_tile = (outer, inner) if tiling.m_outer else (inner, outer)
         groups = min(tiling.groups, nest.groups - g_tile * tiling.groups)
         row_tile, width_first = m_tile // width_tiles, m_tile % width_tiles * tiling.width
-        maps = min(most_maps, nest.images - row_tile // row_tiles * most_maps)
-        row_first = row_tile % row_tiles * tiling.rows
+        first_map, row_first = row_tile // row_tiles * most_maps, row_tile % row_tiles * tiling.rows
+        maps = min(most_maps, nest.images - first_map)
         rows, width = min(tiling.rows, nest.out_rows - row_first), min(tiling.width, nest.out_width - width_first)
         m, n = maps * rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
         mac_row = NONE
@@ -383,6 +425,10 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     runs,
                     IFMAP_DRAM,
                 )
+                locate_ifmap(
+                    nest, machine, stream, ifmap_row, first_map, maps, row_first, width_first, in_rows,
+                    first_channel(nest, g_tile * tiling.groups, k_first), max(num_bytes, 1), runs,
+                )  # fmt: skip
                 account(stream, ifmap_row, ACTIVATION_WRITE, num_bytes)
                 cursor[IFMAP_HALF] = 1 - cursor[IFMAP_HALF]
                 stream[ifmap_row, WAITS + 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
@@ -404,6 +450,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     1,
                     nest.weight_dram_amount,
                 )
+                offset = first_weight_byte(nest, machine, g_tile * tiling.groups, groups, n_tile * tiling.n, n, k_first)
+                locate(stream, weight_row, WEIGHT, offset, num_bytes, 1, 0, 1, 0, 1, 0)
                 account(stream, weight_row, nest.weight_write_amount, num_bytes)
                 cursor[half_of] = 1 - cursor[half_of]
                 stream[weight_row, WAITS + 1] = cursor[user_of + cursor[half_of]]
@@ -464,6 +512,14 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             cursor[PENDING] = drain
             cursor[PENDING_BYTES] = ofmap_bytes
             cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)
+            first_pixel = (first_map * nest.out_rows + row_first) * nest.out_width + width_first
+            channel = g_tile * tiling.groups * nest.n + n_tile * tiling.n
+            if n_tiles * g_tiles == 1:
+                cursor[PENDING_OFFSET] = nest.ofmap_bytes * outputs // total_outputs
+                cursor[PENDING_RUN_BYTES] = ofmap_bytes
+                cursor[PENDING_PIXELS], cursor[PENDING_STRIDE] = 1, 0
+            else:
+                locate_ofmap(nest, machine, cursor, first_pixel, m, channel, groups * n)
             cursor[PENDING_TILE] = tile
             cursor[PENDING_LAYER] = place.layer
             cursor[PENDING_SEGMENT] = place.segment
@@ -495,6 +551,73 @@ def ifmap_runs(nest: Nest, maps: int, in_rows: int, in_width: int, channels: int
     if in_width < nest.in_width:
         return max(maps * in_rows, 1)
     return 1 if in_rows == nest.in_rows else maps
+
+
+@jit
+def first_channel(nest: Nest, group_first: int, k_first: int) -> int:
+    """First channel of the ifmap that a k tile reads; see `tile_channels`."""
+    if not nest.has_macs:
+        return group_first * ceil_div(nest.in_channels, nest.groups)
+    group_channels = nest.in_channels // nest.groups
+    return group_first * group_channels + k_first * group_channels // nest.k
+
+
+@jit
+def locate_ifmap(
+    nest: Nest,
+    machine: Machine,
+    stream: Int64s,
+    row: int,
+    first_map: int,
+    maps: int,
+    row_first: int,
+    width_first: int,
+    in_rows: int,
+    channel: int,
+    num_bytes: int,
+    runs: int,
+) -> None:
+    """Say where an ifmap tile lies: map by map, and these row by row, pixel by pixel, each from a whole byte on."""
+    pixel_bytes = bytes_of(nest.in_channels, machine.activation_bits)
+    map_bytes = nest.in_rows * nest.in_width * pixel_bytes
+    if runs == 1:
+        maps = 1  # one map or part of it, or whole maps in one piece
+    first_row = min(max(row_first * nest.stride_rows - nest.pad_rows, 0), nest.in_rows - 1)
+    first_column = min(max(width_first * nest.stride_width - nest.pad_width, 0), nest.in_width - 1)
+    offset = first_map * map_bytes + (first_row * nest.in_width + first_column) * pixel_bytes
+    offset += channel * machine.activation_bits // 8
+    bands = max(in_rows, 1) if runs > maps else 1
+    run_bytes, skip = ceil_div(num_bytes, runs), nest.in_width * pixel_bytes
+    locate(stream, row, SOURCE, offset, run_bytes, runs // maps // bands, pixel_bytes, bands, skip, maps, map_bytes)
+
+
+@jit
+def first_weight_byte(
+    nest: Nest, machine: Machine, group_first: int, groups: int, n_first: int, n: int, k_first: int
+) -> int:
+    """Where a weight tile begins: tiles are stored in the order of groups, n and k, biases with their first k tile."""
+    whole = group_first * nest.k * nest.n + groups * nest.k * n_first
+    biases = group_first * nest.n + groups * (n_first + (n if k_first else 0))
+    return ((whole + groups * k_first * n) * weight_bits(nest, machine) + biases * nest.bias_bits) // 8
+
+
+@jit
+def locate_ofmap(
+    nest: Nest, machine: Machine, cursor: Int64s, first_pixel: int, m: int, channel: int, channels: int
+) -> None:
+    """Note where the held-back store will go: `m` pixels from `first_pixel` on, or what a fused pool makes of them.
+
+    Pixels are counted over all maps of a batch, which lie one after the other. A pooled pixel is written by the tile
+    that completes its share, so a small tile may have nothing to write yet.
+    """
+    outputs, pixels = nest.groups * nest.n, nest.images * nest.out_rows * nest.out_width
+    kept = max(nest.ofmap_bytes * 8 // machine.activation_bits // outputs, 1)  # pixels behind a fused pool
+    pixel_bytes = bytes_of(outputs, machine.activation_bits)
+    first = kept * first_pixel // pixels
+    cursor[PENDING_OFFSET] = first * pixel_bytes + channel * machine.activation_bits // 8
+    cursor[PENDING_RUN_BYTES] = bytes_of(channels, machine.activation_bits)
+    cursor[PENDING_PIXELS] = kept * (first_pixel + m) // pixels - first
+    cursor[PENDING_STRIDE] = pixel_bytes
 
 
 @jit

@@ -6,6 +6,9 @@ bands. If a layer then finds no tiling at all, the largest map that only waits t
 starts over.
 
 Of a batch every map is there once per input; behind an exit only the maps of those that are left.
+
+Tiles are chosen by the rule of the flat memory, under `dram.model: banked` as well: there the Program that comes of
+them is timed again (`banked`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ceesim.hardware.array import Dataflow
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import AMOUNTS, NONE, Place, new_cursor, new_stream, put_macs
+from ceesim.mapping.loops import AMOUNTS, NONE, PLACE, Place, new_cursor, new_stream, put_macs
 from ceesim.mapping.machine import machine_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.program.command import Amount, Int64s
@@ -37,7 +37,7 @@ def of_a_tile(accelerator: Hardware, groups: int, m: int, k: int, n: int, first_
     stream = new_stream(1, True)
     place = Place(0, 1, NONE, 0, NONE, NONE, NONE)
     put_macs(nest, machine_of(accelerator), stream, new_cursor(), place, 0, groups, m, k, n, first_k, True)
-    amounts: Int64s = stream[0, AMOUNTS:]
+    amounts: Int64s = stream[0, AMOUNTS:PLACE]
     return {amount: int(amounts[amount]) for amount in COUNTED}
 
 

@@ -61,7 +61,7 @@ class Action(IntEnum):
     DRAM_WRITE_BYTES = 22
     """bytes written to it, likewise"""
     DRAM_ACTIVATES = 23
-    """rows opened (and closed again) in DRAM"""
+    """rows opened (and closed again) in DRAM, each in all devices side by side"""
 
 
 NUM_ACTIONS: Final = len(Action)

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ceesim.hardware.dram_timing import num_devices
 from ceesim.hardware.energy import arithmetic
 from ceesim.hardware.energy import dram as drams
 from ceesim.hardware.energy import technology as scaling
@@ -265,7 +266,7 @@ def _dram(hardware: Hardware, spec: DramSpec) -> Iterator[Line]:
     yield _action(
         Action.DRAM_WRITE_BYTES, "write burst, IO, per byte", kind, spec.write_pj(io=True) * per_byte, spec.source
     )
-    devices = spec.num_devices(hardware.dram.bandwidth_bytes_per_s)
+    devices = num_devices(hardware.dram)
     opened = f"activate and precharge, {devices} side by side"
     yield _action(Action.DRAM_ACTIVATES, opened, kind, devices * spec.activate_pj(), spec.source)
     pj_of_mw = devices * _PJ_PER_S_OF_MW / hardware.clock_hz
