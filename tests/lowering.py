@@ -14,6 +14,7 @@ from ceesim.mapping.loops import (
     LAYER,
     NONE,
     OCCUPANCY,
+    PLACE,
     ROW,
     SEGMENT,
     TILE,
@@ -74,7 +75,7 @@ def lowered(hardware: Hardware, loops: Nest, tiling: Tiling) -> Program:
         layer=table[:, LAYER],
         segment=table[:, SEGMENT],
         tile=table[:, TILE],
-        amounts=table[:, AMOUNTS:],
+        amounts=table[:, AMOUNTS:PLACE],
         decisions=(),
     )
 

@@ -44,7 +44,7 @@ def fullest(
     """
     sizes = batch or (1,) * (workload.num_exits + 1)
     timeline = execute(program)
-    stays = [*_tiles(program, timeline), *_maps(program, timeline, workload, hardware, sizes)]
+    stays = [*_tiles(program, timeline, hardware), *_maps(program, timeline, workload, hardware, sizes)]
     stays += _pinned(program, timeline, workload, hardware)
     found = {}
     for buffer in ("weight", "head", "activation", "psum"):
@@ -62,7 +62,7 @@ _WRITTEN = {
 }
 
 
-def _tiles(program: Program, timeline: Timeline) -> Iterator[Stay]:
+def _tiles(program: Program, timeline: Timeline, hardware: Hardware) -> Iterator[Stay]:
     """Tiles that commands hand to the commands that wait for them."""
     names = [layer.name for layer in program.layers]
     start, finish, has_read = timeline.start_cycles, timeline.finish_cycles, _has_read(program, timeline)
@@ -83,7 +83,7 @@ def _tiles(program: Program, timeline: Timeline) -> Iterator[Stay]:
         if amounts[Amount.MACS]:
             first_macs.setdefault((layer, tile), int(start[row]))
         if (layer, tile) in first_macs and not amounts[Amount.MACS] and amounts[Amount.PSUM_BUFFER_READ_BYTES]:
-            num_bytes = int(amounts[Amount.PSUM_BUFFER_READ_BYTES])
+            num_bytes = ceil_div(int(amounts[Amount.DRAINED_PSUMS]) * hardware.precision.psum_bits, 8)
             yield Stay("psum", f"{label} psums", num_bytes, first_macs[layer, tile], int(finish[row]))
         if program.unit[row] == Unit.STORE:
             drains = [wait for wait in program.waits[row].tolist() if wait >= 0 and program.tile[wait] == tile]

@@ -47,6 +47,17 @@ if TYPE_CHECKING:
 )
 @click.option("--units", type=click.IntRange(1, 1024), help="Accelerators that share the DRAM. Default: 1.")
 @click.option("--tiles", is_flag=True, help="Add the mapper's tiling of every layer to the page. Default: off.")
+@click.option(
+    "--dram-trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write every DRAM burst of an input that runs to the end.",
+)
+@click.option(
+    "--dram-trace-format",
+    type=click.Choice(["ramulator2", "dramsim3"]),
+    help="Who is to read --dram-trace: Ramulator 2 (LoadStoreTrace) or DRAMsim3. Default: by the suffix of FILE.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the result files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
 def command(
@@ -63,6 +74,8 @@ def command(
     batch_mode: str | None,
     units: int | None,
     tiles: bool,
+    dram_trace: Path | None,
+    dram_trace_format: str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -75,6 +88,12 @@ def command(
     from ceesim.shipped import Shelf, find
     from ceesim.sim.run import run
 
+    if dram_trace is not None:
+        from ceesim.results.dram_trace import TraceFormat, write_dram_trace
+
+        form = TraceFormat.of(dram_trace, dram_trace_format)
+    elif dram_trace_format is not None:
+        raise OptionError("a format without a DRAM trace", where="--dram-trace-format", fix="add --dram-trace FILE")
     inputs = load_trace(find(trace, Shelf.TRACES))
     chosen = None
     if policy is not None:
@@ -102,6 +121,9 @@ def command(
     if out is not None:
         names = write_run(result, out, _manifest(hw, trace, overrides, rates, policy, scenario))
         click.echo(f"wrote {', '.join(names)} into {out}", err=True)
+    if dram_trace is not None:
+        count = write_dram_trace(result.dynamic, result.hardware, dram_trace, form)
+        click.echo(f"wrote {dram_trace}: {count:,} bursts for {form}", err=True)
     if as_json:
         click.echo(json_text(summary(result)), nl=False)
     else:
@@ -127,6 +149,7 @@ def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units
 def _manifest(
     hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None, scenario: str | None
 ) -> dict[str, Any]:
+    from ceesim.hardware.energy import cacti
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 
@@ -137,5 +160,7 @@ def _manifest(
         files.append(Path(policy))
     if scenario is not None and Path(scenario).is_file():
         files.append(Path(scenario))
+    if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
+        files.append(executable)
     configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
     return record(configuration, files).to_dict()

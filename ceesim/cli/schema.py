@@ -33,8 +33,8 @@ def command(form: str, record: str) -> None:
     Example: ceesim schema > hardware.schema.json
     """
     if record == "hardware":
-        from ceesim.hardware import schema
+        from ceesim.hardware.schema import json_schema, reference
     else:
-        from ceesim.sim.scenarios import schema
-    text = json.dumps(schema.json_schema(), indent=2) + "\n" if form == "json" else schema.reference()
+        from ceesim.sim.scenarios.schema import json_schema, reference
+    text = json.dumps(json_schema(), indent=2) + "\n" if form == "json" else reference()
     click.echo(text, nl=False)

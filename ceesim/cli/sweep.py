@@ -88,7 +88,7 @@ def command(
     experiment = Experiment(hardware, inputs, rated[0] if rated else None)
     tell_of_first_use()
     num_points = designs.num_points()
-    seconds = sweep.seconds_per_point(experiment, designs, num_points)
+    seconds = sweep.seconds_per_point(experiment, designs)
     num_chunks = -(-num_points // sweep.CHUNK)
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)

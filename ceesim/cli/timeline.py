@@ -39,7 +39,8 @@ def command(
     """Write the commands of one inference as a trace for https://ui.perfetto.dev or chrome://tracing.
 
     A track per unit, arrows from load to compute to store, counters of DRAM bandwidth and buffers, exits as markers.
-    One nanosecond on the time axis is one cycle. Work that an exit made useless is marked wasted.
+    One nanosecond on the time axis is one cycle. Work that an exit made useless is marked wasted; what it cancelled is
+    a marker on the unit that would have done it.
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.exits.trace import load_trace

@@ -16,7 +16,7 @@ import numpy as np
 
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
-from ceesim.explore.pareto import MAXIMISED, Findings, findings, knob_columns
+from ceesim.explore.pareto import MAXIMISED, OBJECTIVES, Findings, findings, knob_columns
 from ceesim.explore.table import manifest_path
 from ceesim.results.report.figure import RAMP, Figure, Section, Sheet, Spec, Table, bars, label, legend_above, rows_axis
 from ceesim.units import write
@@ -56,8 +56,8 @@ def sweep_section(path: Path, name: str) -> Section:
     Raises:
         OutputError: if it is no such table.
     """
-    table, record = read_sweep(path), _record(path)
-    found = findings(table)
+    table, record = read_sweep(path, OBJECTIVES), _record(path)
+    found = findings([table])
     done, failed = table[table["status"] == OK], table[table["status"] == FAILED]
     knobs = [knob for knob in knob_columns(table) if done[knob].nunique(dropna=False) > 1]
     parts: list[Figure | Sheet] = []

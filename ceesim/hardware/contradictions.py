@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ceesim.hardware import dram_timing
 from ceesim.hardware.array import Dataflow, Profile
 from ceesim.hardware.energy import dram, technology
 from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES
@@ -144,11 +145,12 @@ def _dma(hardware: Hardware) -> Iterator[Problem]:
 
 
 def _prices(hardware: Hardware) -> Iterator[Problem]:
-    """A technology or a DRAM that the energy tables do not know."""
+    """A technology or a DRAM that the tables of energy or timing do not know."""
     made_in = hardware.technology
     points = tuple(point.voltage_mv for point in made_in.operating_points)
     for misfit in (
         *technology.misfits(made_in.node_nm, made_in.device, made_in.voltage_mv, points),
         *dram.misfits(hardware.dram.type),
+        *dram_timing.misfits(hardware.dram),
     ):
         yield Problem(misfit.path, misfit.what, misfit.got, misfit.expected, misfit.fix)

@@ -86,6 +86,21 @@ class DmaQueues(StrEnum):
     SPLIT = "split"
 
 
+class DramModel(StrEnum):
+    """What a transfer costs: bandwidth and latency, or what the banks and rows under its addresses allow."""
+
+    FLAT = "flat"
+    BANKED = "banked"
+
+
+class AddressMapping(StrEnum):
+    """Which part of an address selects what, the highest bits first."""
+
+    ROW_BANK_COLUMN = "row_bank_column"
+    ROW_COLUMN_BANK = "row_column_bank"
+    BANK_ROW_COLUMN = "bank_row_column"
+
+
 class Lookahead(StrEnum):
     """What may happen while an exit is undecided."""
 
@@ -181,12 +196,35 @@ class Dma(Record):
 class Dram(Record):
     """The memory behind the DMA."""
 
-    type: Name = Field(description="standard and speed grade; prices energy, never time", examples=["lpddr4-3200"])
-    bandwidth_bytes_per_s: BandwidthOrUnlimited = Field(
-        alias="bandwidth", description="peak data rate", examples=["6.4 GB/s"]
+    type: Name = Field(
+        description="standard and speed grade; prices energy, and under `banked` also time", examples=["lpddr4-3200"]
     )
-    latency_ps: Latency = Field(alias="latency", description="from a request to its first beat", examples=["60 ns"])
-    duplex: Flag = Field(default=False, description="true: reads and writes have the whole bandwidth each")
+    bandwidth_bytes_per_s: BandwidthOrUnlimited = Field(
+        alias="bandwidth",
+        description="peak data rate; under `banked` that of the link to the DMA, and as many devices (a power of two) "
+        "stand side by side as reach it, one if it is unlimited",
+        examples=["6.4 GB/s"],
+    )
+    latency_ps: Latency = Field(
+        alias="latency",
+        description="from a request to its first beat; under `banked` to a bank whose row is not open, and at least "
+        "what the DRAM takes for that",
+        examples=["60 ns"],
+    )
+    duplex: Flag = Field(
+        default=False,
+        description="true: reads and writes have the whole bandwidth each; under `banked` only that of the link",
+    )
+    model: DramModel = Field(
+        default=DramModel.FLAT,
+        description="flat: bandwidth and latency alone; banked: each transfer's addresses against banks, rows and "
+        "refresh of the type (docs/dram.md)",
+    )
+    address_mapping: AddressMapping = Field(
+        default=AddressMapping.ROW_BANK_COLUMN,
+        description="which address bits select what, highest first; bank groups, if any, change with every burst "
+        "except under bank_row_column",
+    )
 
 
 class Control(Record):

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from ceesim.exits.policy import DecisionCost
-from ceesim.hardware.model import ExitPlacement, Hardware, Lookahead, Pooling, Residency
+from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead, Pooling, Residency
+from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
+from ceesim.mapping.banked import retimed
 from ceesim.mapping.batches import batch_sizes
 from ceesim.mapping.fusion import FusedLayer, fuse, maker, vector_ops
 from ceesim.mapping.loops import (
@@ -29,6 +32,7 @@ from ceesim.mapping.loops import (
     LAYER,
     NONE,
     OCCUPANCY,
+    PLACE,
     ROW,
     SEGMENT,
     TILE,
@@ -77,19 +81,40 @@ def compile_program(
     """
     machine, queue = machine_of(hardware), queues_of(hardware)
     sizes = batch_sizes(batch, workload.num_exits + 1, hardware, compacted=compacted)
+    rates = None if exit_rates is None else tuple(exit_rates)
+    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes)
+    program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
+    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
+
+
+def _but_for_decisions(hardware: Hardware) -> Hardware:
+    """`hardware` without what says how long decisions take and who waits for them, as for a machine without exits."""
+    control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL, "decision_cycles": 0})
+    exit_unit = hardware.exit_unit.model_copy(update={"exp_cycles": 0})
+    return hardware.model_copy(update={"control": control, "exit_unit": exit_unit})
+
+
+@lru_cache(maxsize=16)
+def _planned(
+    workload: Workload,
+    hardware: Hardware,
+    machine: Machine,
+    queue: tuple[int, ...],
+    exit_rates: tuple[float, ...] | None,
+    sizes: tuple[int, ...],
+) -> tuple[tuple[PlannedLayer, ...], Pins]:
+    """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
     layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
     if hardware.exit_unit.placement is ExitPlacement.FREE:
         layers = tuple(layer for layer in layers if not layer.is_head)
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
     logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    key = tuple(int(served_by) for served_by in queue)
     pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
     if pins is None:
-        unpinned = plan(layers, output, hardware, machine, key, _no_pins(hardware), sizes)
+        unpinned = plan(layers, output, hardware, machine, queue, _no_pins(hardware), sizes)
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
-    planned = plan(layers, output, hardware, machine, key, pins, sizes)
-    return _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
+    return plan(layers, output, hardware, machine, queue, pins, sizes), pins
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
@@ -148,6 +173,7 @@ class _Emitter:
         stream, cursor = new_stream(num_rows, True), new_cursor()
         drains = {INPUT: NONE}  # the last drain of every op done so far
         layers: list[Layer] = []
+        tensors: list[Tensors] = []
         decisions: list[int] = []
         lookahead = self._hardware.control.lookahead
         known = NONE  # since when it is known how many go on, where that can change
@@ -156,6 +182,7 @@ class _Emitter:
             gate = load_gate = known
             if decisions and self._compacted and self._batch[index - 2] > 1:
                 known = self._gather(index, planned, stream, cursor, drains, layers, decisions[-1])
+                tensors += [Tensors()] * (len(layers) - len(tensors))
                 gate = load_gate = known
             elif decisions and lookahead in (Lookahead.STALL, Lookahead.PREFETCH):
                 gate = decisions[-1]
@@ -177,10 +204,12 @@ class _Emitter:
                 emit(part.nest, part.choice.tiling, self._machine, place, stream, cursor)
                 drains.update((name, int(cursor[LAST_VECTOR])) for name in part.layer.ops)
                 layers.append(self._layer(part))
+                tensors.append(tensors_of(part, self._machine.activation_bits))
             if index <= self._workload.num_exits:
                 flush_store(self._machine, stream, cursor)
                 decisions.append(self._decide(index, stream, cursor, drains, len(layers), gate))
                 layers.append(Layer(f"exit{index}.decision", "decision", Unit.EXIT, index, (), True, True))
+                tensors.append(Tensors())
         flush_store(self._machine, stream, cursor)
         rows = int(cursor[ROW])
         columns = stream[:rows, :WAITS].T.copy()
@@ -194,10 +223,11 @@ class _Emitter:
             layer=columns[LAYER],
             segment=columns[SEGMENT],
             tile=columns[TILE],
-            amounts=stream[:rows, AMOUNTS:].copy(),
+            amounts=stream[:rows, AMOUNTS:PLACE].copy(),
             decisions=tuple(decisions),
             takes_exits=self._hardware.control.lookahead is not Lookahead.STATIC_NPU,
             warm_up_dram_bytes=pins.pinned_bytes,
+            extents=extents_of(stream[:rows], tensors),
         )
 
     def _layer(self, part: PlannedLayer) -> Layer:

@@ -12,12 +12,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
+
 from ceesim.errors import WorkloadError
-from ceesim.hardware.model import Hardware, Pooling
+from ceesim.hardware.model import DramModel, Hardware, Pooling
+from ceesim.mapping.addresses import PAGE_BYTES
+from ceesim.mapping.banked import retimed
 from ceesim.mapping.fusion import fuse, maker
-from ceesim.mapping.loops import AMOUNTS, LATENCY, NONE, OCCUPANCY, Place, new_cursor, new_stream, put_transfer
-from ceesim.mapping.machine import machine_of
-from ceesim.program.command import Amount, Int64s
+from ceesim.mapping.loops import (
+    AMOUNTS,
+    LATENCY,
+    LAYER,
+    NONE,
+    OCCUPANCY,
+    PLACE,
+    SEGMENT,
+    TILE,
+    UNIT,
+    WAITS,
+    Place,
+    new_cursor,
+    new_stream,
+    put_transfer,
+)
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.program.command import Amount, Int64s, Program
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Shape, reshape
@@ -38,11 +57,16 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
-    """One DMA command: cycles its queue is busy, cycles until it is done, and [NUM_AMOUNTS] what it accounts for."""
+    """One DMA command: cycles its queue is busy, cycles until it is done, and [NUM_AMOUNTS] what it accounts for.
+
+    Args:
+        extents: where its bytes lie, from address 0 on (`program.command.Extent`).
+    """
 
     occupancy_cycles: int
     latency_cycles: int
     amounts: Int64s
+    extents: Int64s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +138,8 @@ def cut(workload: Workload, hardware: Hardware, segment: int) -> Workload:
 def parking(workload: Workload, hardware: Hardware, segment: int, images: int) -> Parking:
     """What one DMA command each for the store and the load of `images` maps that cross into `segment` takes.
 
-    Every map is a contiguous run of its own: the maps of those that go on lie among those of others.
+    Every map is a contiguous run of its own, from a page on: the maps of those that go on lie among those of others.
+    Banked memory serves it as if nothing had gone before: all its banks are closed.
 
     Raises:
         WorkloadError: as `crossing`.
@@ -127,14 +152,31 @@ def parking(workload: Workload, hardware: Hardware, segment: int, images: int) -
 
 
 def _transfer(hardware: Hardware, num_bytes: int, runs: int, *, is_load: bool) -> Transfer:
-    stream, cursor = new_stream(1, True), new_cursor()
+    machine, stream, cursor = machine_of(hardware), new_stream(1, True), new_cursor()
     place = Place(0, 1, NONE, NONE, NONE, NONE, NONE)
     amount = int(Amount.IFMAP_DRAM_BYTES if is_load else Amount.OFMAP_DRAM_BYTES)
-    row = put_transfer(machine_of(hardware), stream, cursor, place, is_load, 0, num_bytes, runs, amount)
+    put_transfer(machine, stream, cursor, place, is_load, 0, num_bytes, runs, amount)
     at_buffer = Amount.ACTIVATION_BUFFER_WRITE_BYTES if is_load else Amount.ACTIVATION_BUFFER_READ_BYTES
-    amounts = stream[row, AMOUNTS:]
-    amounts[at_buffer] = num_bytes
-    return Transfer(int(stream[row, OCCUPANCY]), int(stream[row, LATENCY]), amounts)
+    stream[0, AMOUNTS + at_buffer] = num_bytes
+    run_bytes = ceil_div(num_bytes, runs)
+    program = Program(
+        layers=(),
+        unit=stream[:, UNIT],
+        queue=queues_of(hardware),
+        occupancy_cycles=stream[:, OCCUPANCY],
+        latency_cycles=stream[:, LATENCY],
+        waits=stream[:, WAITS:AMOUNTS].astype(np.int32),
+        layer=stream[:, LAYER],
+        segment=stream[:, SEGMENT],
+        tile=stream[:, TILE],
+        amounts=stream[:, AMOUNTS:PLACE],
+        decisions=(),
+        extents=np.array([(0, 0, run_bytes, runs, ceil_div(run_bytes, PAGE_BYTES) * PAGE_BYTES, 1, 0)], np.int64),
+    )
+    if hardware.dram.model is DramModel.BANKED:
+        program = retimed(program, hardware, machine)
+    occupancy_cycles, latency_cycles = int(program.occupancy_cycles[0]), int(program.latency_cycles[0])
+    return Transfer(occupancy_cycles, latency_cycles, program.amounts[0], program.extents)
 
 
 def _bytes(border: Crossing, hardware: Hardware, images: int) -> int:

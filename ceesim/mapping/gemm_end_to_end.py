@@ -7,14 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from ceesim.errors import MappingError
-from ceesim.hardware.model import Hardware
+from ceesim.hardware.model import DramModel, Hardware
+from ceesim.mapping.addresses import Tensors, extents_of
+from ceesim.mapping.banked import retimed
 from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.loops import (
     AMOUNTS,
     LATENCY,
+    LAYER,
     NONE,
     OCCUPANCY,
+    PLACE,
     ROW,
+    SEGMENT,
+    TILE,
     UNIT,
     WAITS,
     Place,
@@ -27,8 +33,8 @@ from ceesim.mapping.loops import (
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.search import Capacity, choose
-from ceesim.program.command import DRAM_AMOUNTS
-from ceesim.program.executor import execute_rows
+from ceesim.program.command import DRAM_AMOUNTS, Layer, Program, Unit
+from ceesim.program.executor import execute
 from ceesim.units import format_bytes
 from ceesim.workload.ops import INPUT, Gemm, linear
 
@@ -68,10 +74,23 @@ def price_product(gemm: Gemm, hardware: Hardware) -> EndToEnd:
     stream, cursor = new_stream(max_rows(nest, choice.tiling), True), new_cursor()
     emit(nest, choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
-    rows = int(cursor[ROW])
-    times = np.empty((2, rows), np.int64)
-    end = execute_rows(
-        rows, queue, stream[:, UNIT], stream[:, OCCUPANCY], stream[:, LATENCY], stream[:, WAITS:AMOUNTS], *times
+    rows = stream[: cursor[ROW]]
+    program = Program(
+        layers=(Layer("product", layer.kind, Unit.ARRAY, 1, layer.ops),),
+        unit=rows[:, UNIT],
+        queue=queue,
+        occupancy_cycles=rows[:, OCCUPANCY],
+        latency_cycles=rows[:, LATENCY],
+        waits=rows[:, WAITS:AMOUNTS].astype(np.int32),
+        layer=rows[:, LAYER],
+        segment=rows[:, SEGMENT],
+        tile=rows[:, TILE],
+        amounts=rows[:, AMOUNTS:PLACE],
+        decisions=(),
+        extents=extents_of(rows, [Tensors(((INPUT, gemm.m * gemm.k),), "product.weight", "product")]),
     )
-    moved = stream[:rows, AMOUNTS:][:, list(DRAM_AMOUNTS)].sum()
-    return EndToEnd(int(end), int(moved), (choice.tiling.rows, choice.tiling.k, choice.tiling.n))
+    if hardware.dram.model is DramModel.BANKED:
+        program = retimed(program, hardware, machine)
+    moved = program.amounts[:, list(DRAM_AMOUNTS)].sum()
+    tiling = (choice.tiling.rows, choice.tiling.k, choice.tiling.n)
+    return EndToEnd(execute(program).end_cycle, int(moved), tiling)

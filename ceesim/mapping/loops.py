@@ -20,7 +20,7 @@ import numpy as np
 
 from ceesim.hardware.profiles import Law
 from ceesim.mapping.folds import FoldTiming, tile_timing
-from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Int64s, Unit
+from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, Amount, Extent, Int64s, Unit
 from ceesim.program.jit import jit
 
 NUM_WAITS: Final = 5
@@ -44,6 +44,11 @@ DRAINED_PSUMS = int(Amount.DRAINED_PSUMS)
 DRAM_READ_BURSTS = int(Amount.DRAM_READ_BURST_BYTES)
 DRAM_WRITE_BURSTS = int(Amount.DRAM_WRITE_BURST_BYTES)
 DRAM_ACTIVATES = int(Amount.DRAM_ACTIVATES)
+IFMAP_HOPS = int(Amount.IFMAP_HOPS)
+WEIGHT_HOPS = int(Amount.WEIGHT_HOPS)
+PSUM_HOPS = int(Amount.PSUM_HOPS)
+VECTOR_MULTIPLIES = int(Amount.VECTOR_MULTIPLIES)
+EXPONENTIALS = int(Amount.EXPONENTIALS)
 NONE: Final = NO_COMMAND
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
@@ -59,6 +64,10 @@ class Machine(NamedTuple):
     weight_bits: int
     activation_bits: int
     psum_bits: int
+    weight_access_bits: int
+    """What the array's least access to a buffer takes from it; counts energy, not time."""
+    activation_access_bits: int
+    psum_access_bits: int
     layer_cycles: int
     beat_bytes: int
     request_bytes: int
@@ -120,6 +129,9 @@ class Nest(NamedTuple):
     """Of the small tensors made on the way, which always stay on chip."""
     vector_ops: int
     """Of the whole layer, drain passes and fused pooling included."""
+    vector_multiplies: int
+    """Multiplications among them; like exponentials, these count energy, not time."""
+    exponentials: int
     vector_reads: int
     """Values a vector layer reads from the activation buffer."""
 
@@ -141,6 +153,15 @@ class Tiling(NamedTuple):
 # Columns of a stream: a Program under construction is one table of ints, which compiled code passes cheaply.
 UNIT, OCCUPANCY, LATENCY, LAYER, SEGMENT, TILE, WAITS = 0, 1, 2, 3, 4, 5, 6
 AMOUNTS: Final = WAITS + NUM_WAITS
+
+# Where a DMA command's bytes lie, behind the amounts: an `Extent` that names the operand of the layer instead of the
+# command, and counts from the operand's first byte. Of a batch, the same again in each of `MAPS` maps.
+PLACE: Final = AMOUNTS + NUM_AMOUNTS
+OPERAND, OFFSET, RUN_BYTES, RUNS, STRIDE, BANDS, BAND_STRIDE = (PLACE + int(column) for column in Extent)
+MAPS: Final = PLACE + len(Extent)
+MAP_STRIDE: Final = MAPS + 1
+STREAM_LENGTH: Final = MAP_STRIDE + 1
+SOURCE, WEIGHT, RESULT = 0, 1, 2
 
 
 class Place(NamedTuple):
@@ -164,7 +185,8 @@ class Place(NamedTuple):
 ROW, WEIGHT_HALF, WEIGHT_USER, HEAD_HALF, HEAD_USER, IFMAP_HALF, IFMAP_USER = 0, 1, 2, 4, 5, 7, 8
 DRAINED, STAGED, PENDING, PENDING_BYTES, PENDING_RUNS, PENDING_TILE = 10, 12, 14, 15, 16, 17
 PENDING_LAYER, PENDING_SEGMENT, PENDING_GATE, LAST_STORE, LAST_VECTOR = 18, 19, 20, 21, 22
-CURSOR_LENGTH: Final = 23
+PENDING_OFFSET, PENDING_RUN_BYTES, PENDING_PIXELS, PENDING_STRIDE = 23, 24, 25, 26
+CURSOR_LENGTH: Final = 27
 
 
 @jit
@@ -178,8 +200,8 @@ def new_cursor() -> Int64s:
 
 @jit
 def new_stream(num_rows: int, accounted: bool) -> Int64s:
-    """[rows, columns] room for commands; without the columns of their amounts if only time matters."""
-    stream = np.zeros((num_rows, AMOUNTS + (NUM_AMOUNTS if accounted else 0)), np.int64)
+    """[rows, columns] room for commands; without the columns of their amounts and places if only time matters."""
+    stream = np.zeros((num_rows, STREAM_LENGTH if accounted else AMOUNTS), np.int64)
     stream[:, WAITS:AMOUNTS] = NONE
     return stream
 
@@ -234,17 +256,23 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
     that, but at least half of L+data+2c: two commands overlap at most. Stores are posted.
     """
     run_bytes = ceil_div(num_bytes, runs)
-    request = min(run_bytes, machine.request_bytes)
     requests = runs * ceil_div(run_bytes, machine.request_bytes)
     beats = runs * ceil_div(run_bytes, machine.beat_bytes)
     if machine.cycles_numerator == 0:
         return 0, machine.setup_cycles + (machine.dram_latency_cycles if is_load else 0), beats, requests
     data = max(beats, ceil_div(num_bytes * machine.cycles_numerator, machine.cycles_denominator))
+    beats_per_request = ceil_div(min(run_bytes, machine.request_bytes), machine.beat_bytes)
+    occupancy, latency = paced(machine, data, requests, beats_per_request, is_load)
+    return occupancy, latency, beats, requests
+
+
+@jit
+def paced(machine: Machine, data: int, requests: int, beats_per_request: int, is_load: bool) -> tuple[int, int]:
+    """(occupancy, latency) of a DMA command whose bytes take `data` cycles once they flow."""
     if not is_load:
         occupancy = data + machine.turnaround_cycles
-        return occupancy, machine.setup_cycles + occupancy, beats, requests
+        return occupancy, machine.setup_cycles + occupancy
     outstanding = machine.max_outstanding
-    beats_per_request = ceil_div(request, machine.beat_bytes)
     round_trip = machine.dram_latency_cycles + beats_per_request + machine.turnaround_cycles
     gap = max(0, round_trip - outstanding * beats_per_request)
     occupancy = data + requests // outstanding * gap
@@ -252,7 +280,7 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
         in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
         occupancy = max(data, min(in_flight, max(outstanding * beats_per_request, round_trip)))
     latency = machine.setup_cycles + machine.dram_latency_cycles + data + (ceil_div(requests, outstanding) - 1) * gap
-    return occupancy, max(latency, occupancy), beats, requests
+    return occupancy, max(latency, occupancy)
 
 
 @jit
@@ -260,6 +288,28 @@ def account(stream: Int64s, row: int, amount: int, value: int) -> None:
     """Add to what a command accounts for, where that is asked for."""
     if stream.shape[1] > AMOUNTS:
         stream[row, AMOUNTS + amount] += value
+
+
+@jit
+def locate(
+    stream: Int64s,
+    row: int,
+    operand: int,
+    offset: int,
+    run_bytes: int,
+    runs: int,
+    stride: int,
+    bands: int,
+    skip: int,
+    maps: int,
+    map_bytes: int,
+) -> None:
+    """Say where in an operand the bytes of a DMA command lie, where that is asked for; `skip` is from band to band."""
+    if stream.shape[1] > AMOUNTS:
+        stream[row, OPERAND], stream[row, OFFSET], stream[row, RUN_BYTES] = operand, offset, run_bytes
+        stream[row, RUNS], stream[row, STRIDE] = runs, stride
+        stream[row, BANDS], stream[row, BAND_STRIDE] = bands, skip
+        stream[row, MAPS], stream[row, MAP_STRIDE] = maps, map_bytes
 
 
 @jit
@@ -312,6 +362,10 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
     stream[row, WAITS + 1] = cursor[PENDING]
+    locate(
+        stream, row, RESULT, cursor[PENDING_OFFSET], cursor[PENDING_RUN_BYTES],
+        cursor[PENDING_PIXELS], cursor[PENDING_STRIDE], 1, 0, 1, 0,
+    )  # fmt: skip
     account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
     cursor[STAGED] = cursor[STAGED + 1]
     cursor[STAGED + 1] = row
@@ -344,8 +398,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         m_tile, n_tile = (outer, inner) if tiling.m_outer else (inner, outer)
         groups = min(tiling.groups, nest.groups - g_tile * tiling.groups)
         row_tile, width_first = m_tile // width_tiles, m_tile % width_tiles * tiling.width
-        maps = min(most_maps, nest.images - row_tile // row_tiles * most_maps)
-        row_first = row_tile % row_tiles * tiling.rows
+        first_map, row_first = row_tile // row_tiles * most_maps, row_tile % row_tiles * tiling.rows
+        maps = min(most_maps, nest.images - first_map)
         rows, width = min(tiling.rows, nest.out_rows - row_first), min(tiling.width, nest.out_width - width_first)
         m, n = maps * rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
         mac_row = NONE
@@ -371,6 +425,10 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     runs,
                     IFMAP_DRAM,
                 )
+                locate_ifmap(
+                    nest, machine, stream, ifmap_row, first_map, maps, row_first, width_first, in_rows,
+                    first_channel(nest, g_tile * tiling.groups, k_first), max(num_bytes, 1), runs,
+                )  # fmt: skip
                 account(stream, ifmap_row, ACTIVATION_WRITE, num_bytes)
                 cursor[IFMAP_HALF] = 1 - cursor[IFMAP_HALF]
                 stream[ifmap_row, WAITS + 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
@@ -392,6 +450,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     1,
                     nest.weight_dram_amount,
                 )
+                offset = first_weight_byte(nest, machine, g_tile * tiling.groups, groups, n_tile * tiling.n, n, k_first)
+                locate(stream, weight_row, WEIGHT, offset, num_bytes, 1, 0, 1, 0, 1, 0)
                 account(stream, weight_row, nest.weight_write_amount, num_bytes)
                 cursor[half_of] = 1 - cursor[half_of]
                 stream[weight_row, WAITS + 1] = cursor[user_of + cursor[half_of]]
@@ -422,9 +482,11 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             overhead + occupancy + nest.drain_latency_cycles,
         )  # fmt: skip
         account(stream, drain, VECTOR_OPS, vector_ops)
+        account(stream, drain, VECTOR_MULTIPLIES, share(nest.vector_multiplies, outputs, now, total_outputs))
+        account(stream, drain, EXPONENTIALS, share(nest.exponentials, outputs, now, total_outputs))
         if nest.has_macs:
             stream[drain, WAITS + 1] = mac_row
-            account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
+            account(stream, drain, PSUM_READ, groups * psum_bytes(nest, machine, m, n))
             account(stream, drain, DRAINED_PSUMS, now)
         else:
             stream[drain, WAITS + 1] = ifmap_row
@@ -450,6 +512,14 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             cursor[PENDING] = drain
             cursor[PENDING_BYTES] = ofmap_bytes
             cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)
+            first_pixel = (first_map * nest.out_rows + row_first) * nest.out_width + width_first
+            channel = g_tile * tiling.groups * nest.n + n_tile * tiling.n
+            if n_tiles * g_tiles == 1:
+                cursor[PENDING_OFFSET] = nest.ofmap_bytes * outputs // total_outputs
+                cursor[PENDING_RUN_BYTES] = ofmap_bytes
+                cursor[PENDING_PIXELS], cursor[PENDING_STRIDE] = 1, 0
+            else:
+                locate_ofmap(nest, machine, cursor, first_pixel, m, channel, groups * n)
             cursor[PENDING_TILE] = tile
             cursor[PENDING_LAYER] = place.layer
             cursor[PENDING_SEGMENT] = place.segment
@@ -484,6 +554,73 @@ def ifmap_runs(nest: Nest, maps: int, in_rows: int, in_width: int, channels: int
 
 
 @jit
+def first_channel(nest: Nest, group_first: int, k_first: int) -> int:
+    """First channel of the ifmap that a k tile reads; see `tile_channels`."""
+    if not nest.has_macs:
+        return group_first * ceil_div(nest.in_channels, nest.groups)
+    group_channels = nest.in_channels // nest.groups
+    return group_first * group_channels + k_first * group_channels // nest.k
+
+
+@jit
+def locate_ifmap(
+    nest: Nest,
+    machine: Machine,
+    stream: Int64s,
+    row: int,
+    first_map: int,
+    maps: int,
+    row_first: int,
+    width_first: int,
+    in_rows: int,
+    channel: int,
+    num_bytes: int,
+    runs: int,
+) -> None:
+    """Say where an ifmap tile lies: map by map, and these row by row, pixel by pixel, each from a whole byte on."""
+    pixel_bytes = bytes_of(nest.in_channels, machine.activation_bits)
+    map_bytes = nest.in_rows * nest.in_width * pixel_bytes
+    if runs == 1:
+        maps = 1  # one map or part of it, or whole maps in one piece
+    first_row = min(max(row_first * nest.stride_rows - nest.pad_rows, 0), nest.in_rows - 1)
+    first_column = min(max(width_first * nest.stride_width - nest.pad_width, 0), nest.in_width - 1)
+    offset = first_map * map_bytes + (first_row * nest.in_width + first_column) * pixel_bytes
+    offset += channel * machine.activation_bits // 8
+    bands = max(in_rows, 1) if runs > maps else 1
+    run_bytes, skip = ceil_div(num_bytes, runs), nest.in_width * pixel_bytes
+    locate(stream, row, SOURCE, offset, run_bytes, runs // maps // bands, pixel_bytes, bands, skip, maps, map_bytes)
+
+
+@jit
+def first_weight_byte(
+    nest: Nest, machine: Machine, group_first: int, groups: int, n_first: int, n: int, k_first: int
+) -> int:
+    """Where a weight tile begins: tiles are stored in the order of groups, n and k, biases with their first k tile."""
+    whole = group_first * nest.k * nest.n + groups * nest.k * n_first
+    biases = group_first * nest.n + groups * (n_first + (n if k_first else 0))
+    return ((whole + groups * k_first * n) * weight_bits(nest, machine) + biases * nest.bias_bits) // 8
+
+
+@jit
+def locate_ofmap(
+    nest: Nest, machine: Machine, cursor: Int64s, first_pixel: int, m: int, channel: int, channels: int
+) -> None:
+    """Note where the held-back store will go: `m` pixels from `first_pixel` on, or what a fused pool makes of them.
+
+    Pixels are counted over all maps of a batch, which lie one after the other. A pooled pixel is written by the tile
+    that completes its share, so a small tile may have nothing to write yet.
+    """
+    outputs, pixels = nest.groups * nest.n, nest.images * nest.out_rows * nest.out_width
+    kept = max(nest.ofmap_bytes * 8 // machine.activation_bits // outputs, 1)  # pixels behind a fused pool
+    pixel_bytes = bytes_of(outputs, machine.activation_bits)
+    first = kept * first_pixel // pixels
+    cursor[PENDING_OFFSET] = first * pixel_bytes + channel * machine.activation_bits // 8
+    cursor[PENDING_RUN_BYTES] = bytes_of(channels, machine.activation_bits)
+    cursor[PENDING_PIXELS] = kept * (first_pixel + m) // pixels - first
+    cursor[PENDING_STRIDE] = pixel_bytes
+
+
+@jit
 def weight_bits(nest: Nest, machine: Machine) -> int:
     """Bits of a value of the right operand, which is an activation in a product of two activations."""
     return machine.activation_bits if nest.weight_dram_amount == IFMAP_DRAM else machine.weight_bits
@@ -498,6 +635,26 @@ def array_timing(fold: FoldTiming, groups: int, m: int, k: int, n: int) -> tuple
         return groups * num_folds, groups * fold_pes, cycles, cycles
     latency = max((groups - 1) * occupancy + latency, groups * occupancy)
     return groups * num_folds, groups * fold_pes, groups * occupancy, latency
+
+
+@jit
+def accessed_bytes(times: int, extent: int, lanes: int, bits: int, access_bits: int) -> int:
+    """Bytes of `times` passes over `extent` values of `bits`, `lanes` of them side by side in a port.
+
+    An access in part costs as much as a whole one.
+    """
+    accesses = extent // lanes * ceil_div(lanes * bits, access_bits) + ceil_div(extent % lanes * bits, access_bits)
+    return ceil_div(times * accesses * access_bits, 8)
+
+
+@jit
+def psum_bytes(nest: Nest, machine: Machine, m: int, n: int) -> int:
+    """Bytes accessed in the psum buffer when m×n sums are written or read once, one row of the array at a time."""
+    fold = machine.fold
+    if nest.mac_lanes:
+        return bytes_of(m * n, machine.psum_bits)
+    rows, across = (n, m) if fold.stationary == STATIONARY_IS else (m, n)
+    return accessed_bytes(rows, across, fold.cols, machine.psum_bits, machine.psum_access_bits)
 
 
 @jit
@@ -532,19 +689,35 @@ def put_macs(
     account(stream, row, MACS, groups * m * k * n)
     account(stream, row, FOLDS, num_folds)
     account(stream, row, FOLD_PES, fold_pes)
-    # the operand that stays in the PEs is read once; the others once per pass over it
-    k_folds = ceil_div(k, fold.rows)
+    # the operand that stays in the PEs is read once; the others once per pass over it, and those passes cross the
+    # whole array: what enters a row leaves it at the far edge, whether or not the PEs on the way have work
+    k_folds, m_folds, n_folds = ceil_div(k, fold.rows), ceil_div(m, fold.cols), ceil_div(n, fold.cols)
+    bits, weight_access, access = weight_bits(nest, machine), machine.weight_access_bits, machine.activation_access_bits
+    macs = groups * m * k * n
     if nest.mac_lanes:
-        ifmap_reads, weight_reads, k_folds = m * k, k * n, 1
+        k_folds, ifmap_hops, weight_hops, psum_hops = 1, macs, macs, macs
+        ifmap_read, weight_read = bytes_of(groups * m * k, machine.activation_bits), bytes_of(groups * k * n, bits)
     elif fold.stationary == STATIONARY_IS:
-        ifmap_reads, weight_reads = m * k, k * n * ceil_div(m, fold.cols)
+        ifmap_hops, weight_hops, psum_hops = 0, k * n * m_folds * fold.cols, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * k, m, fold.cols, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * n * m_folds, k, fold.rows, bits, weight_access)
     elif fold.stationary == STATIONARY_OS:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n * ceil_div(m, fold.rows)
-        k_folds = 1
+        m_folds, k_folds = ceil_div(m, fold.rows), 1
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, k * n * m_folds * fold.rows, m * k * n
+        ifmap_read = accessed_bytes(groups * k * n_folds, m, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k * m_folds, n, fold.cols, bits, weight_access)
     else:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n
-    account(stream, row, ACTIVATION_READ, bytes_of(groups * ifmap_reads, machine.activation_bits))
-    account(stream, row, nest.weight_read_amount, bytes_of(groups * weight_reads, weight_bits(nest, machine)))
-    account(stream, row, PSUM_WRITE, bytes_of(groups * m * n * k_folds, machine.psum_bits))
-    account(stream, row, PSUM_READ, bytes_of(groups * m * n * (k_folds - (1 if first_k else 0)), machine.psum_bits))
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, 0, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * m * n_folds, k, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k, n, fold.cols, bits, weight_access)
+    if not nest.mac_lanes:
+        ifmap_hops, weight_hops, psum_hops = groups * ifmap_hops, groups * weight_hops, groups * psum_hops
+    account(stream, row, IFMAP_HOPS, ifmap_hops)
+    account(stream, row, WEIGHT_HOPS, weight_hops)
+    account(stream, row, PSUM_HOPS, psum_hops)
+    account(stream, row, ACTIVATION_READ, ifmap_read)
+    account(stream, row, nest.weight_read_amount, weight_read)
+    written = groups * psum_bytes(nest, machine, m, n)
+    account(stream, row, PSUM_WRITE, written * k_folds)
+    account(stream, row, PSUM_READ, written * (k_folds - (1 if first_k else 0)))
     return row

@@ -84,6 +84,7 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
     all_vector_ops, all_reads = images * layer.vector_ops, images * (sum(sizes) + op.num_constants)
     ofmap_bytes = ceil_div(images * layer.output_elements * precision.activation_bits, 8)
     side_bytes = sum(ceil_div(images * size * precision.activation_bits, 8) for _, size in layer.side_outputs)
+    multiplies, exponentials = images * layer.vector_multiplies, images * layer.exponentials
     groups = gemm.count if gemm else channels if pooled else 1
     if op.kind is OpKind.MATMUL:
         groups, loaded, images = images * groups, images * loaded, 1
@@ -119,6 +120,8 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
         ofmap_bytes=ofmap_bytes,
         side_bytes=side_bytes,
         vector_ops=all_vector_ops,
+        vector_multiplies=multiplies,
+        exponentials=exponentials,
         vector_reads=all_reads,
     )
 

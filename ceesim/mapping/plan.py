@@ -6,6 +6,9 @@ bands. If a layer then finds no tiling at all, the largest map that only waits t
 starts over.
 
 Of a batch every map is there once per input; behind an exit only the maps of those that are left.
+
+Tiles are chosen by the rule of the flat memory, under `dram.model: banked` as well: there the Program that comes of
+them is timed again (`banked`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.loops import Machine, Nest
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.residency import Pins
-from ceesim.mapping.search import Capacity, Choice, choose
+from ceesim.mapping.search import Capacity, Choice, choose, most_needed
 from ceesim.program.command import Amount
 from ceesim.units import ceil_div, format_bytes
 
@@ -95,7 +98,8 @@ def _attempt(
                 continue
             room = free if to_dram or is_logits else free - ofmap_bytes
             nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram), images)
-            choice = _choose(nest, machine, _capacity(nest, hardware, pins, room), queue) if room >= 0 else None
+            capacity = _capacity(nest, machine, hardware, pins, room)
+            choice = _choose(nest, machine, capacity, queue) if room >= 0 else None
             if choice is not None:
                 break
         if choice is None:
@@ -117,14 +121,18 @@ def _side_names(layers: Sequence[FusedLayer]) -> set[str]:
     return {name for layer in layers for name, _ in layer.side_outputs}
 
 
-def _capacity(nest: Nest, hardware: Hardware, pins: Pins, room: int) -> Capacity:
-    """Bytes the layer's tiles may fill; what a nest does not touch is left out, so that equal nests compare equal."""
+def _capacity(nest: Nest, machine: Machine, hardware: Hardware, pins: Pins, room: int) -> Capacity:
+    """Bytes the layer's tiles may fill.
+
+    Room that a nest has no use for is left out: buffers that differ in nothing else then give the same search.
+    """
     is_head = nest.weight_dram_amount == Amount.HEAD_WEIGHT_DRAM_BYTES
     tile_bytes = pins.head_tile_bytes if is_head else pins.weight_tile_bytes
+    weights, psums, activations = most_needed(nest, machine)
     return Capacity(
-        weight_bytes=tile_bytes if nest.weight_from_dram else 0,
-        psum_bytes=hardware.buffers.psum_bytes if nest.has_macs else 0,
-        activation_bytes=room if nest.ifmap_from_dram or nest.ofmap_to_dram else 0,
+        weight_bytes=min(tile_bytes, weights) if nest.weight_from_dram else 0,
+        psum_bytes=min(hardware.buffers.psum_bytes, psums) if nest.has_macs else 0,
+        activation_bytes=min(room, activations) if nest.ifmap_from_dram or nest.ofmap_to_dram else 0,
     )
 
 

@@ -7,7 +7,7 @@ for earlier rows, and each queue serves its commands in row order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeAlias
 
@@ -44,6 +44,7 @@ class Amount(IntEnum):
     FOLD_PES = 7
     """PEs that hold work, summed over folds."""
     WEIGHT_BUFFER_READ_BYTES = 8
+    """What the array reads and writes of a buffer counts in whole accesses, what streams through it in bytes."""
     WEIGHT_BUFFER_WRITE_BYTES = 9
     HEAD_BUFFER_READ_BYTES = 10
     HEAD_BUFFER_WRITE_BYTES = 11
@@ -62,10 +63,36 @@ class Amount(IntEnum):
     """Bytes read in whole DRAM bursts."""
     DRAM_WRITE_BURST_BYTES = 23
     DRAM_ACTIVATES = 24
-    """Rows opened, as if each transfer lay in one piece: a lower bound."""
+    """Rows opened, each in all devices side by side. Under a flat memory as if each transfer lay in one piece, a lower
+    bound; banked memory counts them."""
+    IFMAP_HOPS = 25
+    """Registers that ifmap values are written into on their way, those of PEs without work included."""
+    WEIGHT_HOPS = 26
+    """Likewise of weights that pass; loading stationary ones goes by `FOLD_PES`."""
+    PSUM_HOPS = 27
+    """Likewise of partial sums."""
+    VECTOR_MULTIPLIES = 28
+    """Multiplications among the element-ops; requantisation goes by `DRAINED_PSUMS`."""
 
 
 NUM_AMOUNTS: Final = len(Amount)
+
+
+class Extent(IntEnum):
+    """Where bytes of a DMA command lie in DRAM, one column each: `BANDS` bands of `RUNS` contiguous runs.
+
+    Run i of band j begins at ``ADDRESS + j * BAND_STRIDE + i * STRIDE``; a command may have several extents.
+    """
+
+    COMMAND = 0
+    ADDRESS = 1
+    RUN_BYTES = 2
+    RUNS = 3
+    STRIDE = 4
+    BANDS = 5
+    BAND_STRIDE = 6
+
+
 DRAM_AMOUNTS: Final = (
     Amount.IFMAP_DRAM_BYTES,
     Amount.WEIGHT_DRAM_BYTES,
@@ -110,6 +137,11 @@ class Layer:
     tiling: tuple[int, ...] = ()
 
 
+def no_extents() -> Int64s:
+    """Of a stream whose addresses nobody asks for."""
+    return np.zeros((0, len(Extent)), np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """The command stream of one inference, all exits included.
@@ -128,6 +160,7 @@ class Program:
         decisions: [N] row of each exit's decision, in order.
         takes_exits: False if decisions are computed but never acted upon.
         warm_up_dram_bytes: loaded once, before the first input (pinned weights).
+        extents: [extents, len(Extent)] where the bytes of DMA commands lie in DRAM, in the order of the commands.
     """
 
     layers: tuple[Layer, ...]
@@ -143,6 +176,7 @@ class Program:
     decisions: tuple[int, ...]
     takes_exits: bool = True
     warm_up_dram_bytes: int = 0
+    extents: Int64s = field(default_factory=no_extents)
 
     @property
     def num_commands(self) -> int:
@@ -172,6 +206,8 @@ class Program:
         keep = self.segment <= exit_index
         renumber = np.cumsum(keep) - 1
         waits = self.waits[keep]
+        extents = self.extents[keep[self.extents[:, Extent.COMMAND]]]
+        extents[:, Extent.COMMAND] = renumber[extents[:, Extent.COMMAND]]
         return Program(
             layers=self.layers,
             unit=self.unit[keep],
@@ -186,6 +222,7 @@ class Program:
             decisions=tuple(int(renumber[row]) for row in self.decisions[:exit_index]),
             takes_exits=self.takes_exits,
             warm_up_dram_bytes=self.warm_up_dram_bytes,
+            extents=extents,
         )
 
 

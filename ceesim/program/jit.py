@@ -17,7 +17,13 @@ from typing import Final, ParamSpec, TypeVar, cast
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_KERNEL_MODULES: Final = ("program/executor.py", "mapping/folds.py", "mapping/loops.py", "mapping/search.py")
+_KERNEL_MODULES: Final = (
+    "program/executor.py",
+    "mapping/bank_machine.py",
+    "mapping/folds.py",
+    "mapping/loops.py",
+    "mapping/search.py",
+)
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:

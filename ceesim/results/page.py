@@ -10,6 +10,8 @@ from rich.text import Text
 
 from ceesim.hardware.energy.price import Waiting, total_band
 from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.model import DramModel
+from ceesim.results.dram import dram_sentence
 from ceesim.results.exit_value import exit_values
 from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
@@ -226,6 +228,8 @@ def _footnotes(result: RunResult) -> list[Text]:
             f"({worst:,} instead of {static:,} cycles)"
         )
     ]
+    if result.hardware.dram.model is DramModel.BANKED:
+        lines.append(Text(dram_sentence(result.dynamic, result.hardware)))
     if result.dynamic.program.warm_up_dram_bytes:
         lines.append(
             Text(f"warm-up: {format_bytes(result.dynamic.program.warm_up_dram_bytes)} of weights pinned on chip, once")

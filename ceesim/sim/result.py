@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceesim.exits.trace import ExitTrace
-from ceesim.hardware.energy.price import Breakdown, Waiting
+from ceesim.hardware.energy.price import Band, Breakdown, Waiting, saved
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.costs import ExitCosts
@@ -95,15 +95,24 @@ class RunResult:
 
         The time that early exits save is then spent asleep or awake, until the next input.
         """
+        dynamic, static = self._spent_at_static_rate(waiting)
+        return float(dynamic.total[0]), float(static.total[0])
+
+    def saved_at_static_rate(self, waiting: Waiting) -> Band:
+        """The share of the static network's energy that is saved under the same conditions, with its band."""
+        dynamic, static = self._spent_at_static_rate(waiting)
+        return saved(dynamic, 0, static, 0)
+
+    def _spent_at_static_rate(self, waiting: Waiting) -> tuple[Breakdown, Breakdown]:
         period = int(self.static.costs.occupancy_cycles[-1])
-        totals = []
-        for priced, counts in ((self.dynamic, self.exit_counts), (self.static, np.ones(1, np.int64))):
+
+        def mean(priced: Priced, counts: Int64s) -> Breakdown:
             idle = np.maximum(period - priced.costs.occupancy_cycles, 0)
-            spent = exit_energy(
+            return exit_energy(
                 priced.program, priced.costs, self.hardware, self.density, waiting_cycles=idle, waiting=waiting
-            )
-            totals.append(float(np.dot(spent.total, counts) / counts.sum()))
-        return totals[0], totals[1]
+            ).mean(counts)
+
+        return mean(self.dynamic, self.exit_counts), mean(self.static, np.ones(1, np.int64))
 
     def mean(self, per_exit: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
         """Mean over inputs of a quantity that is known per exit."""

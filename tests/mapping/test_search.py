@@ -20,6 +20,7 @@ from ceesim.mapping.search import (
     distinct_extents,
     fits,
     lower_bound,
+    most_needed,
     time_alone,
 )
 from ceesim.program.command import Amount
@@ -80,6 +81,19 @@ def assert_bounded(accelerator: Hardware, loops: Nest, capacity: Capacity) -> No
         assert program.num_commands <= max_rows(loops, tiling)
         loads = (Amount.IFMAP_DRAM_BYTES, Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES)
         assert row[BOUND + 1] == sum(program.amounts[:, amount].sum() for amount in loads)
+
+
+@given(searches())
+@settings(max_examples=60)
+def test_room_beyond_what_a_layer_can_use_admits_no_other_tiling(case: tuple[Hardware, Nest, Capacity]) -> None:
+    accelerator, loops, _ = case
+    machine = machine_of(accelerator)
+    enough = Capacity(*most_needed(loops, machine))
+    table = candidates(loops, machine, enough)
+    assert table.tolist() == candidates(loops, machine, Capacity(1 << 40, 1 << 40, 1 << 40)).tolist()
+    if loops.weight_from_dram:
+        less = candidates(loops, machine, enough._replace(weight_bytes=enough.weight_bytes - 1))
+        assert len(less) < len(table)
 
 
 @given(searches())

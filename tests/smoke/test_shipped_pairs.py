@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ceesim.errors import MappingError
+from ceesim.errors import HardwareError, MappingError
 from ceesim.exits.trace import ExitTrace, load_trace
-from ceesim.hardware.load import load_hardware
+from ceesim.hardware.dram_timing import TIMINGS
+from ceesim.hardware.load import load_hardware, override
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
+from ceesim.results.dram import dram_use
 from ceesim.results.summary import summary
 from ceesim.results.tables import layers
 from ceesim.results.verdict import verdict
@@ -102,3 +104,26 @@ def test_every_exit_costs_the_same_by_events(hardware_name: str, trace_name: str
     costs, by_events = result.dynamic.costs, price_by_events(result.dynamic.program)
     for name in ("latency_cycles", "occupancy_cycles", "busy_cycles", "amounts", "wasted", "heads", "layer_macs"):
         assert np.array_equal(getattr(costs, name), getattr(by_events, name)), name
+
+
+@pytest.mark.parametrize("trace_name", TRACES)
+@pytest.mark.parametrize("hardware_name", HARDWARE)
+def test_pair_by_banks(hardware_name: str, trace_name: str) -> None:
+    """Every shipped hardware whose DRAM has a timing table runs every trace by banks, and never faster than flat."""
+    flat = load_hardware(ROOT / "hw_configs" / hardware_name)
+    if flat.dram.type not in TIMINGS:
+        with pytest.raises(HardwareError, match="no timing table"):
+            override(flat, {"dram.model": "banked"})
+        return
+    banked = override(flat, {"dram.model": "banked"})
+    slow, fast = (replay(hardware, trace(trace_name)) for hardware in (banked, flat))
+    assert (slow.dynamic.costs.latency_cycles >= fast.dynamic.costs.latency_cycles).all()
+    use = dram_use(slow.static, banked)
+    assert 0.9 < use.row_hit_rate < 1
+    assert use.bytes_per_s <= use.peak_bytes_per_s * 1.001  # a clock of 833 ps is a little faster than 2400 MT/s
+    rows = layers(slow.static, banked, slow.density)
+    assert sum(row["cycles"] for row in rows) == slow.static.costs.latency_cycles[-1]
+    program = slow.dynamic.program
+    by_events, timeline = simulate(program, program.num_exits + 1).timeline, execute(program)
+    assert np.array_equal(timeline.start_cycles, by_events.start_cycles)
+    assert np.array_equal(timeline.finish_cycles, by_events.finish_cycles)

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from ceesim.program.command import NO_COMMAND, NUM_UNITS, Amount, Int64s, Program, Unit
+from ceesim.program.command import NO_COMMAND, NUM_UNITS, Amount, Extent, Int64s, Program, Unit
 from ceesim.sim.costs import ExitCosts, price
 from ceesim.sim.machine import happened
 from ceesim.sim.scenarios.jobs import Bill, Job, Jobs, bill_of
@@ -68,6 +68,9 @@ def inheriting(program: Program, legacy: Legacy) -> Program:
         occupancy[row], latency[row], amounts[row] = 0, 0, 0
     for leading, (row, _) in enumerate(coming):
         arrives[row] = leading
+    resident = [row for row, _ in legacy.resident]
+    extents = program.extents[~np.isin(program.extents[:, Extent.COMMAND], resident)]
+    extents[:, Extent.COMMAND] += head
     zeros = np.zeros(head, np.int64)
     waits = np.where(program.waits == NO_COMMAND, NO_COMMAND, program.waits + head)
     waits = np.concatenate([waits, arrives], axis=1)
@@ -82,6 +85,7 @@ def inheriting(program: Program, legacy: Legacy) -> Program:
         tile=np.concatenate([zeros, program.tile]),
         amounts=np.concatenate([np.zeros((head, amounts.shape[1]), np.int64), amounts]),
         decisions=tuple(row + head for row in program.decisions),
+        extents=extents,
     )
 
 

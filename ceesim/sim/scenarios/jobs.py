@@ -186,7 +186,7 @@ _OF_TRANSFERS: Final = [
 def masked(program: Program, rows: Sequence[int]) -> Program:
     """A batch's program in which members that have left do nothing: their share of maps and MACs is not counted.
 
-    Times stay: the commands were made for the full batch. Weights are moved for whoever is left.
+    Times stay, and so do addresses: the commands were made for the full batch. Weights are moved for whoever is left.
     """
     size = len(rows)
     active = np.array([sum(row >= segment for row in rows) for segment in range(program.num_exits + 1)])

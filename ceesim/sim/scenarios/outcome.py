@@ -141,7 +141,7 @@ def settle(
         num_patterns=num_patterns,
         amounts=record.amounts,
         wasted=record.wasted,
-        energy=Breakdown(pj, energy.bands),
+        energy=Breakdown(pj, energy.bands, energy.kin),
         path_macs=int(counts @ jobs.network.path_macs),
         path_flops=int(counts @ jobs.network.path_flops),
         rows=record.rows,

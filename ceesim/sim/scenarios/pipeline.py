@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from ceesim.mapping.addresses import behind
 from ceesim.mapping.cut import Transfer
 from ceesim.program.command import NO_COMMAND, Layer, Program, Unit
 from ceesim.sim.scenarios.jobs import Bill
@@ -66,6 +67,7 @@ def with_handover(program: Program, transfer: Transfer) -> Program:
         segment=np.append(program.segment, last),
         tile=np.append(program.tile, 0),
         amounts=np.concatenate([program.amounts, transfer.amounts[None]]),
+        extents=behind(program.extents, program.num_commands, transfer.extents),
     )
 
 
