@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ceesim.program.command import DRAM_AMOUNTS, NUM_AMOUNTS, NUM_UNITS, Amount, Int64s, Program, Timeline
 from ceesim.program.executor import execute
-from ceesim.sim.machine import Inference, happened, simulate
+from ceesim.sim.machine import NOT_STARTED, Inference, happened, simulate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,13 +96,17 @@ def costs_of_inference(program: Program, inference: Inference, exit_index: int) 
     """
     nothing = np.zeros(program.num_commands, np.bool_)
     early = exit_index - 1
-    begin, timeline = inference.begin_cycle, inference.timeline
-    answers = [int(timeline.finish_cycles[row]) - begin for row in program.decisions[:early]]
+    begin, started = inference.begin_cycle, inference.started
+    timeline = Timeline(
+        np.where(started, inference.timeline.start_cycles - begin, NOT_STARTED),
+        np.where(started, inference.timeline.finish_cycles - begin, NOT_STARTED),
+    )
+    answers = [int(timeline.finish_cycles[row]) for row in program.decisions[:early]]
     later = program.num_exits + 1 - early
     return _sum_up(
         program,
         timeline,
-        [nothing] * early + [inference.started] * later,
+        [nothing] * early + [started] * later,
         answers + [inference.leave_cycle - begin] * later,
         [0] * early + [inference.end_cycle - begin] * later,
     )

@@ -23,6 +23,7 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import NUM_AMOUNTS, Amount, Int64s, Program, Unit
 from ceesim.sim.costs import ExitCosts
+from ceesim.sim.machine import NOT_STARTED
 
 _SAME: Final[Mapping[Amount, Action]] = {
     Amount.WEIGHT_BUFFER_READ_BYTES: Action.WEIGHT_READ_BYTES,
@@ -125,7 +126,7 @@ def transferring_cycles(program: Program, costs: ExitCosts) -> Int64s:
 def _transfers(program: Program, costs: ExitCosts, row: int) -> tuple[Int64s, Int64s]:
     """Begin and end of every transfer before leaving at exit `row`, in order of begin."""
     begin = costs.timeline.start_cycles
-    moves = program.unit <= Unit.STORE
+    moves = (program.unit <= Unit.STORE) & (begin != NOT_STARTED)
     if row < program.num_exits and program.takes_exits:
         moves &= begin < costs.latency_cycles[row]  # what starts later and still happens takes no time
     order = np.argsort(begin[moves], kind="stable")
