@@ -84,6 +84,10 @@ class MappingError(CeesimError):
     """An op that does not fit the hardware, with the numbers."""
 
 
+class ScenarioError(CeesimError):
+    """A scenario that is malformed, contradicts itself, or that no accelerator could serve."""
+
+
 class DataError(CeesimError):
     """A data set that is missing or unreadable."""
 

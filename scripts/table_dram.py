@@ -1,6 +1,6 @@
 """The table of docs/dram.md: one network on one hardware, by the flat memory and by banks under each address mapping.
 
-python scripts/table_dram.py edge_npu.yaml vgg_c10.npz
+python scripts/table_dram.py edge_npu.yaml vgg_c10.npz [dram.bandwidth]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ceesim.shipped import Shelf, find
 from ceesim.units import write
 
 
-def main(hardware: str, trace: str) -> None:
+def main(hardware: str, trace: str, bandwidth: str = "") -> None:
     """Print the table as Markdown."""
     inputs = ceesim.load_trace(find(trace, Shelf.TRACES))
     rows = [(DramModel.FLAT, AddressMapping.ROW_BANK_COLUMN)]
@@ -31,6 +31,8 @@ def main(hardware: str, trace: str) -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for model, mapping in rows:
         overrides = {"dram.model": model.value, "dram.address_mapping": mapping.value}
+        if bandwidth:
+            overrides["dram.bandwidth"] = bandwidth
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ceesim.run(hardware, inputs, overrides=overrides, engine="compiled")

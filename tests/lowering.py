@@ -50,17 +50,19 @@ def first_layer(*ops: Op) -> FusedLayer:
     return fuse(chain(*ops), fuse_head_pools=True)[0]
 
 
-def nest(hardware: Hardware, *ops: Op, far: bool = True, pinned: bool = False, stored: bool = False) -> Nest:
+def nest(
+    hardware: Hardware, *ops: Op, far: bool = True, pinned: bool = False, stored: bool = False, images: int = 1
+) -> Nest:
     """The loop nest of the first of `ops`: its ifmap from DRAM or not, its weights on chip or not, its ofmap stored."""
     layer = first_layer(*ops)
-    return nest_of(layer, hardware, Operands((far,) * len(layer.sources), pinned, stored))
+    return nest_of(layer, hardware, Operands((far,) * len(layer.sources), pinned, stored), images)
 
 
 def lowered(hardware: Hardware, loops: Nest, tiling: Tiling) -> Program:
     """The commands of one nest under one tiling, nothing before it."""
     machine = machine_of(hardware)
     stream, cursor = new_stream(max_rows(loops, tiling), True), new_cursor()
-    emit(loops, tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
+    emit(loops, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     table = stream[: cursor[ROW]]
     return Program(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from math import prod
 from typing import Any
@@ -230,13 +231,32 @@ def _head(draw: st.DrawFn, index: int, tap: str, shape: Shape, num_classes: int,
     return Exit(tap, tuple(names))
 
 
-def compiled(workload: Workload, accelerator: Hardware, cost: DecisionCost = COST) -> Program:
+def compiled(
+    workload: Workload,
+    accelerator: Hardware,
+    cost: DecisionCost = COST,
+    *,
+    batch: Sequence[int] | int = 1,
+    compacted: bool = False,
+) -> Program:
     """The Program, with all inputs spread evenly over the exits; a network that does not fit is another example."""
     rates = [1.0 / (workload.num_exits + 1)] * (workload.num_exits + 1)
     try:
-        return compile_program(workload, accelerator, exit_cost=cost, exit_rates=rates)
+        return compile_program(
+            workload, accelerator, exit_cost=cost, exit_rates=rates, batch=batch, compacted=compacted
+        )
     except MappingError:
         reject()
+
+
+@st.composite
+def batches(draw: st.DrawFn, workload: Workload, accelerator: Hardware) -> tuple[tuple[int, ...], bool]:
+    """Inputs that run each segment, and whether those that leave are compacted away."""
+    num_segments = workload.num_exits + 1
+    if accelerator.control.lookahead != "static_npu" and draw(st.booleans()):
+        sizes = draw(st.lists(st.integers(1, 6), min_size=num_segments, max_size=num_segments))
+        return tuple(sorted(sizes, reverse=True)), True
+    return (draw(st.integers(1, 6)),) * num_segments, draw(st.booleans())
 
 
 def small_network() -> Workload:

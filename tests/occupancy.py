@@ -3,12 +3,13 @@
 A loaded tile is there from the start of its load to the finish of the last command that waits for it; partial sums from
 the tile's first MACs to the finish of its drain; a staged ofmap tile from its drain to the finish of its store; a map
 that stays on chip from its first drain to the finish of the last command that reads it; pinned weights always. (What
-a vector command reads it has read when its occupancy ends; the latency is its pipeline's.)
+a vector command reads it has read when its occupancy ends; the latency is its pipeline's.) Of a batch a map is there
+once per input, and behind a gather once per input that is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -33,10 +34,17 @@ class Stay:
     end: int
 
 
-def fullest(program: Program, workload: Workload, hardware: Hardware) -> dict[str, tuple[int, list[Stay]]]:
-    """For each buffer, the most bytes it ever holds, and what is in it then."""
+def fullest(
+    program: Program, workload: Workload, hardware: Hardware, batch: Sequence[int] | None = None
+) -> dict[str, tuple[int, list[Stay]]]:
+    """For each buffer, the most bytes it ever holds, and what is in it then.
+
+    Args:
+        batch: [segments] inputs that run each segment; one by default.
+    """
+    sizes = batch or (1,) * (workload.num_exits + 1)
     timeline = execute(program)
-    stays = [*_tiles(program, timeline), *_maps(program, timeline, workload, hardware)]
+    stays = [*_tiles(program, timeline, hardware), *_maps(program, timeline, workload, hardware, sizes)]
     stays += _pinned(program, timeline, workload, hardware)
     found = {}
     for buffer in ("weight", "head", "activation", "psum"):
@@ -54,7 +62,7 @@ _WRITTEN = {
 }
 
 
-def _tiles(program: Program, timeline: Timeline) -> Iterator[Stay]:
+def _tiles(program: Program, timeline: Timeline, hardware: Hardware) -> Iterator[Stay]:
     """Tiles that commands hand to the commands that wait for them."""
     names = [layer.name for layer in program.layers]
     start, finish, has_read = timeline.start_cycles, timeline.finish_cycles, _has_read(program, timeline)
@@ -75,7 +83,7 @@ def _tiles(program: Program, timeline: Timeline) -> Iterator[Stay]:
         if amounts[Amount.MACS]:
             first_macs.setdefault((layer, tile), int(start[row]))
         if (layer, tile) in first_macs and not amounts[Amount.MACS] and amounts[Amount.PSUM_BUFFER_READ_BYTES]:
-            num_bytes = int(amounts[Amount.PSUM_BUFFER_READ_BYTES])
+            num_bytes = ceil_div(int(amounts[Amount.DRAINED_PSUMS]) * hardware.precision.psum_bits, 8)
             yield Stay("psum", f"{label} psums", num_bytes, first_macs[layer, tile], int(finish[row]))
         if program.unit[row] == Unit.STORE:
             drains = [wait for wait in program.waits[row].tolist() if wait >= 0 and program.tile[wait] == tile]
@@ -84,7 +92,9 @@ def _tiles(program: Program, timeline: Timeline) -> Iterator[Stay]:
             yield Stay("activation", f"{label} staged", num_bytes, int(start[drain]), int(finish[row]))
 
 
-def _maps(program: Program, timeline: Timeline, workload: Workload, hardware: Hardware) -> Iterator[Stay]:
+def _maps(
+    program: Program, timeline: Timeline, workload: Workload, hardware: Hardware, batch: Sequence[int]
+) -> Iterator[Stay]:
     """Maps that stay on chip between the layer that makes them and the layers that read them."""
     made_in = {op: i for i, layer in enumerate(program.layers) for op in layer.ops}
     readers: dict[str, set[int]] = {}
@@ -97,6 +107,7 @@ def _maps(program: Program, timeline: Timeline, workload: Workload, hardware: Ha
     heads = {name for exit_ in workload.exits for name in exit_.head}
     has_macs = {int(layer) for layer in program.layer[program.amounts[:, Amount.MACS] > 0]}
     stored = {int(layer) for layer in program.layer[program.unit == Unit.STORE]}
+    gathers = {layer.segment: i for i, layer in enumerate(program.layers) if layer.kind == "gather"}
     for name, reading in readers.items():
         maker = made_in[name]
         is_side = name in heads and not program.layers[maker].is_head
@@ -107,9 +118,17 @@ def _maps(program: Program, timeline: Timeline, workload: Workload, hardware: Ha
         made = compute & (program.layer == maker) & (program.amounts[:, Amount.MACS] == 0)
         read = compute & np.isin(program.layer, list(outside))
         read &= (program.amounts[:, Amount.MACS] > 0) | ~np.isin(program.layer, list(has_macs))
-        num_bytes = ceil_div(prod(workload.op(name).output_shape) * hardware.precision.activation_bits, 8)
-        begin, end = timeline.start_cycles[made].min(), _has_read(program, timeline)[read].max()
-        yield Stay("activation", f"map {name}", num_bytes, int(begin), int(end))
+        begin, end = int(timeline.start_cycles[made].min()), int(_has_read(program, timeline)[read].max())
+        first, last = program.layers[maker].segment, max(program.layers[i].segment for i in outside)
+        for segment in range(first, last + 1):
+            leave = end
+            if segment < last and batch[segment] < batch[segment - 1]:  # the map crosses on chip: it must be gathered
+                leave = int(timeline.finish_cycles[program.layer == gathers[segment + 1]].max())
+            elif segment < last:
+                continue
+            bits = batch[segment - 1] * prod(workload.op(name).output_shape) * hardware.precision.activation_bits
+            yield Stay("activation", f"map {name} in segment {segment}", ceil_div(bits, 8), begin, leave)
+            begin = leave
 
 
 def _has_read(program: Program, timeline: Timeline) -> Int64s:

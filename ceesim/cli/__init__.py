@@ -20,19 +20,19 @@ from ceesim import __version__
 from ceesim.errors import CeesimError
 
 COMMANDS: Final[dict[str, str]] = {
-    "train": "Train a network with exits (extra torch).",
-    "capture": "Run a checkpoint over a data split and write the trace (extra torch).",
-    "gemm": "Price bare matrix products, for checking fold timing against RTL or SCALE-Sim.",
     "run": "The main job: replay a trace on a hardware.",
-    "sweep": "A design space, point by point, into a table; resumable.",
-    "optimize": "Hardware, thresholds and exits together (extra search).",
-    "flops": "MACs and FLOPs of a network, per op, segment and exit.",
-    "search": "Find exit thresholds, and which exits to keep, on a trace.",
-    "validate": "Counts and times against the real machine (extra torch).",
     "report": "One self-contained page about runs and sweeps.",
     "timeline": "Who worked when: a trace for Perfetto.",
+    "sweep": "A design space, point by point, into a table; resumable.",
+    "search": "Find exit thresholds, and which exits to keep, on a trace.",
+    "optimize": "Hardware, thresholds and exits together (extra search).",
     "inspect": "What is in a hardware, trace or result file.",
+    "flops": "MACs and FLOPs of a network, per op, segment and exit.",
+    "gemm": "Price bare matrix products, for checking fold timing against RTL or SCALE-Sim.",
     "schema": "The JSON Schema of a hardware file, for editors.",
+    "train": "Train a network with exits (extra torch).",
+    "capture": "Run a checkpoint over a data split and write the trace (extra torch).",
+    "validate": "Counts and times against the real machine (extra torch).",
 }
 """Every command with its one line of help, in the order in which they are listed."""
 

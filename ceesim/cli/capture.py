@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("capture")
-@click.argument("source", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("source", type=click.Path(path_type=Path))
 @click.option("--data", help="A directory, a tar, cifar10, cifar100, fashion-mnist or digits [default: none].")
 @click.option("--data-name", help="What results call the data set [default: as in training].")
 @click.option(
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def command(source: Path, policy: str | None, out: Path, **options: Any) -> None:
     """Run the checkpoint SOURCE over a data split and write what every exit said as a trace.
 
-    SOURCE may also be a trace with logits: with --policy it is written again under that policy, without running
-    anything, and without torch.
+    A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with
+    --policy it is written again under that policy, without running anything, and without torch.
 
     Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz
     """
@@ -66,9 +66,11 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images
     from ceesim.frontend.distributed import choose_device, limit_threads
+    from ceesim.frontend.train import CHECKPOINT
 
     if options["threads"]:
         limit_threads(options["threads"])
+    source = source / CHECKPOINT if source.is_dir() else source
     checkpoint = Checkpoint.load(source)
     chosen = choose_policy(policy, checkpoint.network().num_exits) if policy else None
     data = load_images(options["data"], name=options["data_name"] or checkpoint.config.dataset)

@@ -51,7 +51,13 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     if overrides:
         raise OptionError("--set overrides a hardware", where=file, fix="leave --set out, or name a .yaml file")
     if kind not in {".npz", ".json"} and not Path(file).is_dir():
-        raise OptionError("no such kind of file", where=file, got=kind, expected=".yaml, .npz or .json")
+        raise OptionError(
+            "no such kind of file",
+            where=file,
+            got=kind,
+            expected=".yaml, .npz or .json, or the folder of a run",
+            fix="a table of a sweep: ceesim report draws it",
+        )
     path = Path(file) / SUMMARY if Path(file).is_dir() else Path(file)
     if _is_summary(path):
         _summary(path, as_json)

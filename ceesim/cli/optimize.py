@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -61,6 +61,7 @@ def command(
     Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
+    from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.search import check_pair
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
@@ -74,6 +75,7 @@ def command(
     hardware = load_hardware(hw)
     fitted, tested = (load_trace(find(name, Shelf.TRACES)) for name in (val, test))
     check_pair(fitted, tested, test)
+    tell_of_first_use()
     written = Written({}) if space is None else read_space(Path(space))
     written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
     designs = design_space(written, hardware, fitted.policy)
@@ -88,8 +90,8 @@ def command(
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
     else:
         click.echo(f"{len(best)} of {trials} designs are beaten by no other; chosen on {val}, reported on {test}")
-        for row in table:
-            click.echo("  " + "  ".join(f"{name} {_short(value)}" for name, value in row.items()))
+        for line in _page(best, table):
+            click.echo(line)
 
 
 def _shares(text: str | None) -> tuple[float, ...]:
@@ -120,6 +122,37 @@ def _rows(designs: list[Design], tested: list[tuple[float, ...]]) -> list[dict[s
         }
         for design, values in zip(designs, tested, strict=True)
     ]
+
+
+_SHOWN: Final = {
+    "dynamic.latency_s.mean": ("latency (ms)", 1e3),
+    "dynamic.energy_pj.mean": ("energy (µJ)", 1e-6),
+    "area_mm2": ("area (mm²)", 1.0),
+    "accuracy.dynamic": ("accuracy (%)", 100.0),
+}
+"""Objective → its heading and what to multiply by."""
+
+
+def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
+    """A line per design: what was set, what it costs on the test inputs, and the thresholds (–: exit not built)."""
+    import pandas
+
+    rows = [
+        {
+            **{key: _short(value) for key, value in design.point.items()},
+            **{name: _short(float(row[f"test.{key}"]) * factor) for key, (name, factor) in _SHOWN.items()},
+            "policy": _thresholds(design.policy.to_json()),
+        }
+        for design, row in zip(designs, table, strict=True)
+    ]
+    return pandas.DataFrame(rows).to_string(index=False).splitlines() if rows else []
+
+
+def _thresholds(record: dict[str, Any]) -> str:
+    values: list[float | None] = next(
+        (record[key] for key in ("beta", "threshold") if isinstance(record.get(key), list)), []
+    )
+    return " ".join([str(record["name"]), ",".join("–" if value is None else f"{value:g}" for value in values)]).strip()
 
 
 def _write(table: list[dict[str, Any]], out: Path) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ceesim.errors import OutputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,6 +58,14 @@ def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Sec
     from ceesim.results.report.folder import is_run, read_run
     from ceesim.results.report.sections import comparison, run_section
 
+    for path in sources:
+        if not path.exists():
+            raise OutputError(
+                "no such run or sweep",
+                where=str(path),
+                expected="a folder of `ceesim run --out`, or a table of `ceesim sweep --out`",
+                fix="check the name and the working directory",
+            )
     runs = [read_run(path, traces) for path in sources if path.is_dir() or is_run(path)]
     tables = [path for path in sources if not path.is_dir()]
     if len(runs) == 1:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ceesim.errors import OptionError
+
+if TYPE_CHECKING:
+    from ceesim.sim.scenarios.scenario import Scenario
 
 
 @click.command(
@@ -30,6 +33,19 @@ from ceesim.errors import OptionError
     show_default=True,
     help="Executor; the numbers are the same.",
 )
+@click.option(
+    "--scenario",
+    metavar="S",
+    help="How inputs meet: closed, poisson:RATE (500/s, or load=0.6), period:TIME, recorded:FILE, pipeline, or a YAML "
+    "file. Default: one input after another.",
+)
+@click.option("--batch", type=click.IntRange(1, 1024), help="Inputs per batch. Default: 1.")
+@click.option(
+    "--batch-mode",
+    type=click.Choice(["static", "masked", "compacted", "refill"]),
+    help="What happens to a batch when members leave. Default: static.",
+)
+@click.option("--units", type=click.IntRange(1, 1024), help="Accelerators that share the DRAM. Default: 1.")
 @click.option("--tiles", is_flag=True, help="Add the mapper's tiling of every layer to the page. Default: off.")
 @click.option(
     "--dram-trace",
@@ -53,6 +69,10 @@ def command(
     threshold: float | None,
     rates: str | None,
     engine: str,
+    scenario: str | None,
+    batch: int | None,
+    batch_mode: str | None,
+    units: int | None,
     tiles: bool,
     dram_trace: Path | None,
     dram_trace_format: str | None,
@@ -60,6 +80,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
+    from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.scenario_progress import scenario_progress
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
     from ceesim.results.write import json_text, write_run
@@ -80,14 +102,25 @@ def command(
         chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
-    with warnings.catch_warnings(record=True) as caught:
+    tell_of_first_use()
+    with warnings.catch_warnings(record=True) as caught, scenario_progress() as progress:
         warnings.simplefilter("always")
-        result = run(hw, inputs, overrides=overrides, policy=chosen, rates=rates, engine=engine)
+        result = run(
+            hw,
+            inputs,
+            overrides=overrides,
+            policy=chosen,
+            rates=rates,
+            engine=engine,
+            scenario=_scenario(scenario, batch, batch_mode, units),
+            detailed=out is not None,
+            progress=progress,
+        )
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)
     if out is not None:
-        write_run(result, out, _manifest(hw, trace, overrides, rates, policy))
-        click.echo(f"wrote {out}/summary.json, layers.csv, exits.csv, inputs.csv, manifest.json", err=True)
+        names = write_run(result, out, _manifest(hw, trace, overrides, rates, policy, scenario))
+        click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if dram_trace is not None:
         count = write_dram_trace(result.dynamic, result.hardware, dram_trace, form)
         click.echo(f"wrote {dram_trace}: {count:,} bursts for {form}", err=True)
@@ -101,7 +134,22 @@ def command(
         print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH), tiles=tiles)
 
 
-def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None) -> dict[str, Any]:
+def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units: int | None) -> Scenario | None:
+    """The scenario that the options ask for; None: one input after another."""
+    from ceesim.sim.scenarios.load import load_scenario
+
+    sizes = {"size": batch, "mode": batch_mode}
+    changes: dict[str, Any] = {"batch": {key: value for key, value in sizes.items() if value is not None}}
+    changes = {key: value for key, value in changes.items() if value}
+    if units is not None:
+        changes["units"] = units
+    return load_scenario(text or "closed", changes) if text is not None or changes else None
+
+
+def _manifest(
+    hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None, scenario: str | None
+) -> dict[str, Any]:
+    from ceesim.hardware.energy import cacti
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 
@@ -110,5 +158,9 @@ def _manifest(hw: str, trace: str, overrides: tuple[str, ...], rates: str | None
         files.append(find(rates, Shelf.TRACES))
     if policy is not None and Path(policy).is_file():
         files.append(Path(policy))
+    if scenario is not None and Path(scenario).is_file():
+        files.append(Path(scenario))
+    if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
+        files.append(executable)
     configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
     return record(configuration, files).to_dict()

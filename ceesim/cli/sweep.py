@@ -54,6 +54,7 @@ def command(
 
     Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
     """
+    from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.sweep_page import SweepBar, duration, print_findings
     from ceesim.exits.policy_file import read_policy
     from ceesim.exits.trace import load_trace
@@ -85,8 +86,9 @@ def command(
     written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
     designs = design_space(written, hardware, inputs.policy)
     experiment = Experiment(hardware, inputs, rated[0] if rated else None)
+    tell_of_first_use()
     num_points = designs.num_points()
-    seconds = sweep.seconds_per_point(experiment, designs, num_points)
+    seconds = sweep.seconds_per_point(experiment, designs)
     num_chunks = -(-num_points // sweep.CHUNK)
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)

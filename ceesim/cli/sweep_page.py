@@ -59,22 +59,17 @@ def duration(seconds: float) -> str:
 
 def print_findings(out: Path, as_json: bool) -> None:
     """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves."""
-    from ceesim.explore.experiment import FAILED
-    from ceesim.explore.frame import read_sweep
-    from ceesim.explore.pareto import OBJECTIVES, findings, knob_columns
+    from ceesim.explore.frame import SweepTable
+    from ceesim.explore.pareto import OBJECTIVES, findings
 
-    table = read_sweep(out, OBJECTIVES)
-    knobs = knob_columns(table)
-    found = findings(table)
-    failed = table[table["status"] == FAILED]
+    found = findings(SweepTable(out, OBJECTIVES), OBJECTIVES)
     if as_json:
-        front = found.front[["point", *knobs, *found.objectives]]
         record: dict[str, Any] = {
-            "num_points": len(table),
-            "num_failed": len(failed),
+            "num_points": found.num_points,
+            "num_failed": found.num_failed,
             "objectives": list(found.objectives),
-            "front": json.loads(front.to_json(orient="records", double_precision=15)),
-            "knee": None if found.knee is None else int(table["point"][found.knee]),
+            "front": json.loads(found.front.to_json(orient="records", double_precision=15)),
+            "knee": None if found.knee is None else int(found.front["point"][found.knee]),
             "influence": {
                 name: {one.knob: {"first_order": one.first_order, "total": one.total} for one in ranked}
                 for name, ranked in found.influences.items()
@@ -82,22 +77,24 @@ def print_findings(out: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
-    if len(failed):
-        click.echo(f"{len(failed):,} points failed:")
-        for reason, rows in list(failed.groupby("reason", sort=False))[:_MOST_SHOWN]:
-            click.echo(f"  {len(rows):,}, first {rows['point'].iloc[0]}: {reason}")
-    for line in _page(found, knobs, OBJECTIVES):
+    if found.num_failed:
+        click.echo(f"{found.num_failed:,} points failed:")
+        for failure in found.failures:
+            click.echo(f"  {failure.num_points:,}, first {failure.first}: {failure.reason}")
+        if others := found.num_failed - sum(failure.num_points for failure in found.failures):
+            click.echo(f"  {others:,} for other reasons")
+    for line in _page(found, OBJECTIVES):
         click.echo(line)
 
 
-def _page(found: Findings, knobs: list[str], wanted: tuple[str, ...]) -> list[str]:
+def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
     if not found.objectives:
         return ["Nothing to compare: " + ", ".join(wanted) + " are all the same, or not there."]
     shown = found.front if len(found.front) <= _MOST_SHOWN else found.front.iloc[:_MOST_SHOWN]
     lines = [f"Designs that no other beats in {', '.join(found.objectives)}: {len(found.front)} (* the knee)"]
-    table = shown[["point", *knobs, *found.objectives]].copy()
+    table = shown.copy()
     if found.knee not in table.index:
-        table = found.front.loc[[*table.index, found.knee], table.columns]
+        table = found.front.loc[[*table.index, found.knee]]
     for name in found.objectives:
         table[name] = table[name].map(lambda value: f"{value:.4g}")
     table.insert(0, "", ["*" if label == found.knee else "" for label in table.index])

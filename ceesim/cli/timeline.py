@@ -39,8 +39,10 @@ def command(
     """Write the commands of one inference as a trace for https://ui.perfetto.dev or chrome://tracing.
 
     A track per unit, arrows from load to compute to store, counters of DRAM bandwidth and buffers, exits as markers.
-    One nanosecond on the time axis is one cycle. Work that an exit made useless is marked wasted.
+    One nanosecond on the time axis is one cycle. Work that an exit made useless is marked wasted; what it cancelled is
+    a marker on the unit that would have done it.
     """
+    from ceesim.cli.first_use import tell_of_first_use
     from ceesim.exits.trace import load_trace
     from ceesim.results.timeline import timeline, write_timeline
     from ceesim.shipped import Shelf, find
@@ -54,6 +56,7 @@ def command(
             expected = f"0 to {inputs.num_inputs - 1}"
             raise OptionError("no such input", where="--input", got=input_index, expected=expected)
         exit_index = int(inputs.exit_index[input_index])
+    tell_of_first_use()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)  # no accuracy is told here
         result = run(hw, inputs, overrides=overrides, rates=rates, engine=Engine.COMPILED)

@@ -21,6 +21,9 @@ from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
 
+PolicyLike: TypeAlias = ExitPolicy | Mapping[str, Any] | str | Path
+"""What `as_policy` takes for a policy."""
+
 SCHEMA: Final = "ceesim.policy/1"
 LARGEST_FILE_BYTES: Final = 1 << 20
 LARGEST_NUM_EXITS: Final = 1000
@@ -119,14 +122,45 @@ def policy_from_json(record: object) -> ExitPolicy:
         got = record.get("name") if isinstance(record, Mapping) else type(record).__name__
         raise PolicyError("unknown policy", got=repr(got)[:80], expected=f"a name among {', '.join(NAMES)}")
     try:
-        # JSON text, so that arrays become tuples although the records are strict
-        return _RECORDS.validate_json(json.dumps(record)).policy()
+        text = json.dumps(record)  # JSON text, so that arrays become tuples although the records are strict
+    except (TypeError, ValueError) as error:
+        raise PolicyError(f"not JSON: {error}", where=str(record["name"])) from None
+    try:
+        return _RECORDS.validate_json(text).policy()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
         raise PolicyError(
             f"malformed policy: {first['msg']}", where=place or None, got=repr(first.get("input"))[:80]
         ) from None
+
+
+def as_policy(given: PolicyLike, num_exits: int, *, alpha: float | None = None) -> ExitPolicy:
+    """The policy that is meant by a policy, its record, its name where that is all, or the path of a policy.json.
+
+    A record is what docs/trace-format.md lists, with two abbreviations: one β or threshold serves all exits, and
+    calibration ``prior`` without an α takes that of the training.
+
+    Args:
+        num_exits: of the network.
+        alpha: of the training, if known.
+
+    Raises:
+        PolicyError: if it is none; names the field.
+    """
+    if isinstance(given, str) and given in NAMES and not Path(given).is_file():
+        given = {"name": given}
+    if isinstance(given, str | Path):
+        return read_policy(Path(given)).policy
+    if not isinstance(given, Mapping):
+        return given
+    record = dict(given)
+    for key in ("beta", "threshold"):
+        if isinstance(record.get(key), int | float):
+            record[key] = [record[key]] * num_exits
+    if record.get("calibration") == "prior" and record.get("alpha") is None:
+        record["alpha"] = alpha
+    return policy_from_json(record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ceesim.errors import PolicyError, TraceError, WorkloadError
 from ceesim.exits.npz import Archive, Header, open_archive, write_archive
 from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
-from ceesim.exits.policy_file import policy_from_json
+from ceesim.exits.policy_file import PolicyLike, as_policy, policy_from_json
 from ceesim.exits.trace_checks import check, check_headers, masked_predictions, verify
 from ceesim.workload.network import Workload
 from ceesim.workload.serialize import from_json, to_json
@@ -91,7 +91,7 @@ class ExitTrace:
         labels: NDArray[np.integer[Any]],
         logits: NDArray[np.floating[Any]],
         final_logits: NDArray[np.floating[Any]],
-        policy: ExitPolicy,
+        policy: PolicyLike,
         *,
         dataset: str,
         split: str,
@@ -107,6 +107,9 @@ class ExitTrace:
         Where rounding lost something, ``capture["rounding_flips"]`` says how many inputs left elsewhere or were
         predicted otherwise than they would have been in float32.
 
+        Args:
+            policy: anything that `as_policy` takes; calibration finds its α in `training`.
+
         Raises:
             TraceError: if an array does not fit the network, or a logit is too large for `dtype`.
             PolicyError: if the policy was made for another number of exits.
@@ -116,10 +119,11 @@ class ExitTrace:
         known = np.asarray(labels, np.int64)
         if logits.ndim != 3 or logits.shape[1] != workload.num_exits:
             raise TraceError("one row of logits per exit is needed", where="logits", got=logits.shape)
-        decisions = replay_policy(policy, stored, stored_final, known)
+        decider = as_policy(policy, workload.num_exits, alpha=(training or {}).get("alpha"))
+        decisions = replay_policy(decider, stored, stored_final, known)
         told = dict(capture or {})
         if stored.dtype.itemsize < logits.dtype.itemsize:
-            exact = replay_policy(policy, logits.astype(np.float32), final_logits.astype(np.float32), known)
+            exact = replay_policy(decider, logits.astype(np.float32), final_logits.astype(np.float32), known)
             told["rounding_flips"] = {
                 "exit_index": int(np.count_nonzero(exact.exit_index != decisions.exit_index)),
                 "predictions": int(np.count_nonzero(exact.predictions != decisions.predictions)),
@@ -128,14 +132,14 @@ class ExitTrace:
             workload=workload,
             dataset=dataset,
             split=split,
-            policy=policy,
+            policy=decider,
             labels=known,
             exit_index=decisions.exit_index,
             predictions=decisions.predictions,
             remaining=decisions.remaining,
             logits=stored,
             final_logits=stored_final,
-            predictions_masked=masked_predictions(policy, stored_final, decisions),
+            predictions_masked=masked_predictions(decider, stored_final, decisions),
             density=None if density is None else density.astype(np.float16),
             preprocessing=preprocessing or {},
             training=training or {},
@@ -168,24 +172,38 @@ class ExitTrace:
             raise TraceError("holds decisions only: searching thresholds or replaying another policy needs logits")
         return self.logits, self.final_logits
 
-    def under(self, policy: ExitPolicy) -> ExitTrace:
+    def under(self, policy: PolicyLike) -> ExitTrace:
         """The same inputs under another policy.
+
+        Args:
+            policy: a policy, its record (``{"name": "exclude", "beta": 0.5}``; docs/trace-format.md lists them), or a
+                policy.json.
 
         Raises:
             TraceError: if the trace holds decisions only.
-            PolicyError: if the policy was made for another number of exits.
+            PolicyError: if it is no policy, or one for another number of exits.
         """
         logits, final_logits = self.evidence()
-        decisions = replay_policy(policy, logits, final_logits, self.labels)
+        decider = as_policy(policy, self.workload.num_exits, alpha=self.training.get("alpha"))
+        decisions = replay_policy(decider, logits, final_logits, self.labels)
         return replace(
             self,
-            policy=policy,
+            policy=decider,
             exit_index=decisions.exit_index,
             predictions=decisions.predictions,
             remaining=decisions.remaining,
-            predictions_masked=masked_predictions(policy, final_logits, decisions),
+            predictions_masked=masked_predictions(decider, final_logits, decisions),
             capture={key: value for key, value in self.capture.items() if key != "rounding_flips"},
         )
+
+    def save(self, path: Path | str) -> None:
+        """Write the trace for `ceesim run` and the rest; the same trace gives the same bytes.
+
+        Raises:
+            TraceError: if its decisions are not those of its policy, or its JSON parts hold what JSON cannot.
+            OutputError: if the file cannot be written.
+        """
+        save_trace(self, path)
 
 
 @lru_cache(maxsize=8)

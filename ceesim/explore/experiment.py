@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -77,6 +77,7 @@ class Experiment:
         if thresholds := tuple(policy_settings(point).items()):
             trace, rates = _under(trace, thresholds), None if rates is None else _under(rates, thresholds)
         result = replay(hardware, trace, rates, pricer=_price)
+        result = replace(result, hardware=_uncontrolled(hardware))  # all that is left to ask are clock, area and joules
         numbers = summary(result, intervals=False)
         return (*(_find(numbers, path) for path in METRICS), *numbers["exit_rate"])
 
@@ -106,13 +107,18 @@ def _price(
     workload: Workload, kept: tuple[int, ...], hardware: Hardware, cost: DecisionCost, rates: Any, engine: Engine
 ) -> Priced:
     """`price_network`, which does not do again what only decisions or joules depend on."""
-    if not kept:  # lookahead says who waits for a decision, and here is none
-        control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL})
-        hardware = hardware.model_copy(update={"control": control})
+    if not kept:
+        hardware = _uncontrolled(hardware)
     return _priced(workload, kept, hardware, cost, rates, engine)
 
 
 _priced = lru_cache(maxsize=16)(price_network)
+
+
+def _uncontrolled(hardware: Hardware) -> Hardware:
+    """`hardware` as far as it matters where nothing is decided: points that differ in control alone share it."""
+    control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL, "decision_cycles": 0})
+    return hardware.model_copy(update={"control": control})
 
 
 def _find(numbers: Any, path: str) -> Value:

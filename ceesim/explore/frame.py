@@ -1,10 +1,11 @@
-"""A table of results, read back."""
+"""A table of results, read back: whole, or part by part where it may be larger than memory."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ceesim.errors import MissingExtraError, OutputError
 from ceesim.explore.experiment import METRICS
@@ -12,36 +13,79 @@ from ceesim.explore.experiment import METRICS
 if TYPE_CHECKING:
     import pandas
 
+ROWS: Final = 2048
+"""Of one part."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTable:
+    """The table that a sweep wrote at `path`, to be iterated as often as wanted, some thousand rows at a time.
+
+    Args:
+        metrics: those of `METRICS` that are wanted.
+        rows: of one part; None for the whole table.
+    """
+
+    path: Path
+    metrics: Collection[str] = METRICS
+    rows: int | None = ROWS
+
+    def __iter__(self) -> Iterator[pandas.DataFrame]:
+        """The parts, their rows labelled from 0 on; an empty cell is a missing value.
+
+        Raises:
+            OutputError: if it cannot be read, or is no such table.
+            MissingExtraError: if it is .parquet and pyarrow is not installed.
+        """
+        try:
+            for part in self._parquet() if self.path.suffix == ".parquet" else self._csv():
+                if list(part.columns[:2]) != ["point", "status"]:
+                    raise OutputError(
+                        "not a table of a sweep", where=str(self.path), expected="columns point, status, …"
+                    )
+                yield part
+        except ImportError:
+            raise MissingExtraError.of("pyarrow", "parquet", "a parquet table") from None
+        except (OSError, ValueError) as problem:
+            raise OutputError(f"not a table: {str(problem)[:200]}", where=str(self.path)) from None
+
+    def _is_wanted(self, name: object) -> bool:
+        return name in self.metrics or name not in METRICS
+
+    def _csv(self) -> Iterator[pandas.DataFrame]:
+        import pandas
+
+        if self.rows is None:
+            yield pandas.read_csv(self.path, keep_default_na=False, na_values=[""], usecols=self._is_wanted)
+            return
+        with pandas.read_csv(
+            self.path, keep_default_na=False, na_values=[""], usecols=self._is_wanted, chunksize=self.rows
+        ) as parts:
+            yield from parts
+
+    def _parquet(self) -> Iterator[pandas.DataFrame]:
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(self.path) as file:
+            names = [name for name in file.schema_arrow.names if self._is_wanted(name)]
+            if self.rows is None or file.metadata.num_rows == 0:
+                yield file.read(names).to_pandas()
+                return
+            num_rows = 0
+            for batch in file.iter_batches(self.rows, columns=names):
+                part = batch.to_pandas()
+                part.index += num_rows
+                num_rows += len(part)
+                yield part
+
 
 def read_sweep(path: Path, metrics: Collection[str] = METRICS) -> pandas.DataFrame:
-    """The table that a sweep wrote at `path`; an empty cell is a missing value.
+    """The whole table that a sweep wrote at `path`.
 
     Args:
         metrics: those of `METRICS` that are wanted; a large table with few of them takes little memory.
 
     Raises:
-        OutputError: if it cannot be read, or is no such table.
-        MissingExtraError: if it is .parquet and pyarrow is not installed.
+        OutputError, MissingExtraError: as from `SweepTable`.
     """
-    import pandas
-
-    unwanted = {*METRICS} - {*metrics}
-
-    def wanted(name: object) -> bool:
-        return name not in unwanted
-
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            names = [name for name in pyarrow.parquet.read_schema(path).names if wanted(name)]
-            table = pandas.read_parquet(path, columns=names)
-        else:
-            table = pandas.read_csv(path, keep_default_na=False, na_values=[""], usecols=wanted)
-    except ImportError:
-        raise MissingExtraError.of("pyarrow", "parquet", "a parquet table") from None
-    except (OSError, ValueError) as problem:
-        raise OutputError(f"not a table: {str(problem)[:200]}", where=str(path)) from None
-    if list(table.columns[:2]) != ["point", "status"]:
-        raise OutputError("not a table of a sweep", where=str(path), expected="columns point, status, …")
-    return table
+    return next(iter(SweepTable(path, metrics, None)))

@@ -2,20 +2,23 @@
 
 A design is dominated if another is at least as good in every objective and better in one. The knee is the design of the
 front closest to the ideal one (best in everything), each objective scaled to its range over the front. How much a knob
-matters is its share of the variance of an objective's logarithm over the table (Sobol's indices; Saltelli et al.,
-Global Sensitivity Analysis, 2008): alone (first order), and with all it does together with other knobs (total).
+matters, `ceesim.explore.influence` says.
+
+A table is read part by part, twice: once for what varies at all, once for the rest. Of its rows only the front is ever
+held, so a table may be larger than memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ceesim.explore.experiment import METRICS, OK
+from ceesim.explore.experiment import FAILED, METRICS, OK
+from ceesim.explore.influence import Coder, Influence, Influences
 
 if TYPE_CHECKING:
     import pandas
@@ -24,16 +27,9 @@ Costs = NDArray[np.float64]
 
 OBJECTIVES: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2", "accuracy.dynamic")
 """What designs are compared by, as far as a table has it and it varies."""
+MOST_REASONS: Final = 10
+"""Why points failed is told for so many reasons."""
 MAXIMISED: Final = frozenset({"accuracy.dynamic", "accuracy"})
-
-
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """How much of an objective's variance a knob accounts for, 0 to 1: alone, and in all."""
-
-    knob: str
-    first_order: float
-    total: float
 
 
 def not_dominated(costs: Costs) -> NDArray[np.bool_]:
@@ -62,30 +58,13 @@ def knee(costs: Costs) -> int:
     return int(np.argmin((scaled**2).sum(axis=1)))
 
 
-def influences(table: pandas.DataFrame, knobs: Sequence[str], objective: str) -> list[Influence]:
-    """The influence of each of `knobs` on `objective` over the rows of `table`, strongest in all first.
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Points that failed for one reason: how many, and the first of them."""
 
-    Knobs that turn together count as one. Exact where the table is a full product; where points are missing, an
-    estimate over those that are there.
-    """
-    turns: dict[bytes, list[str]] = {}
-    for name in knobs:
-        turns.setdefault(table[name].factorize()[0].tobytes(), []).append(name)
-    values = table[[names[0] for names in turns.values()]].astype(str)
-    values.columns = knobs = [", ".join(names) for names in turns.values()]
-    values["y"] = np.log(table[objective].to_numpy(float))
-    variance = float(values["y"].var(ddof=0))
-    found = []
-    for name in knobs:
-        others = [other for other in knobs if other != name]
-        if variance == 0 or values[name].nunique() < 2:
-            found.append(Influence(name, 0.0, 0.0))
-            continue
-        means = values.groupby(name)["y"].transform("mean")
-        first = float(means.var(ddof=0)) / variance
-        rest = values["y"] - (values.groupby(others)["y"].transform("mean") if others else values["y"].mean())
-        found.append(Influence(name, first, float((rest**2).mean()) / variance))
-    return sorted(found, key=lambda influence: -influence.total)
+    reason: str
+    num_points: int
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +72,20 @@ class Findings:
     """What a table of results shows.
 
     Args:
+        num_points: rows of the table.
+        num_failed: of those, points that failed.
+        failures: by reason, in the order of their first points; of the first `MOST_REASONS` reasons.
+        knobs: the columns that say what was set.
         objectives: the columns that were compared.
-        front: the rows of the table that no other dominates, best first in the first objective.
+        front: the rows that no other dominates, best first in the first objective: point, knobs, objectives.
         knee: label of the knee's row.
         influences: of each knob that varies, by objective.
     """
 
+    num_points: int
+    num_failed: int
+    failures: tuple[Failure, ...]
+    knobs: tuple[str, ...]
     objectives: tuple[str, ...]
     front: pandas.DataFrame
     knee: int | None
@@ -112,22 +99,98 @@ def knob_columns(table: pandas.DataFrame) -> list[str]:
     return names[names.index("status") + 1 : first_metric]
 
 
-def findings(table: pandas.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> Findings:
-    """What `table` shows about `objectives`; failed points are left out."""
-    done = table[table["status"] == OK]
-    knobs = [name for name in knob_columns(table) if done[name].nunique(dropna=False) > 1]
-    varying = tuple(name for name in objectives if done[name].notna().all() and done[name].nunique() > 1)
-    if not varying:
-        return Findings((), done.iloc[:0], None, {})
-    costs = costs_of(done, varying)
-    keep = not_dominated(costs)
-    front = done[keep].sort_values(list(varying), kind="stable")
+def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJECTIVES) -> Findings:
+    """What a table shows about `objectives`; failed points are left out.
+
+    Args:
+        parts: the table, cut anywhere between rows; iterated twice.
+    """
+    import pandas
+
+    survey = _Survey(objectives)
+    for part in parts:
+        survey.add(part)
+    varying = survey.varying
+    columns = ["point", *survey.knobs, *varying]
+    front = pandas.DataFrame(columns=columns)
+    compared = tuple(name for name in varying if name not in MAXIMISED)
+    influences = Influences(survey.turning, compared)
+    for part in parts if varying else ():
+        done = part[part["status"] == OK]
+        if not done.empty:
+            influences.add(done)
+            best = done.loc[not_dominated(costs_of(done, varying)), columns]
+            best = best.astype(dict.fromkeys(survey.knobs, object))  # a knob may be a number here and a word there
+            front = best if front.empty else pandas.concat([front, best])
+            front = front[not_dominated(costs_of(front, varying))]
+    if varying:
+        front = front.sort_values(list(varying), kind="stable")
     return Findings(
+        num_points=survey.num_points,
+        num_failed=survey.num_failed,
+        failures=survey.failures,
+        knobs=survey.knobs,
         objectives=varying,
         front=front,
-        knee=int(front.index[knee(costs_of(front, varying))]),
-        influences={name: influences(done, knobs, name) for name in varying if name not in MAXIMISED},
+        knee=int(front.index[knee(costs_of(front, varying))]) if varying else None,
+        influences={name: influences.of(name) for name in compared},
     )
+
+
+class _Survey:
+    """What a table is about: how many points there are and why some failed, what was set, and what varies."""
+
+    def __init__(self, objectives: Sequence[str]) -> None:
+        self.num_points = self.num_failed = 0
+        self.knobs: tuple[str, ...] = ()
+        self._objectives = tuple(objectives)
+        self._lowest = np.full(len(self._objectives), np.inf)
+        self._highest = np.full(len(self._objectives), -np.inf)
+        self._failures: dict[str, Failure] = {}
+        self._coders: dict[str, Coder] = {}
+        self._together: list[tuple[str, ...]] = []
+
+    def add(self, part: pandas.DataFrame) -> None:
+        """Take in some more rows."""
+        if not self.knobs:
+            self.knobs = tuple(knob_columns(part))
+            self._coders = {knob: Coder() for knob in self.knobs}
+            self._together = [self.knobs]
+        done, failed = part[part["status"] == OK], part[part["status"] == FAILED]
+        self.num_points += len(part)
+        self.num_failed += len(failed)
+        for reason, points in failed.groupby("reason", sort=False)["point"]:
+            known = self._failures.get(str(reason), Failure(str(reason), 0, int(points.iloc[0])))
+            if known.num_points or len(self._failures) < MOST_REASONS:
+                self._failures[known.reason] = replace(known, num_points=known.num_points + len(points))
+        costs = done[list(self._objectives)].to_numpy(float)  # a missing value makes its column's extremes none
+        self._lowest = np.minimum(self._lowest, costs.min(axis=0, initial=np.inf))
+        self._highest = np.maximum(self._highest, costs.max(axis=0, initial=-np.inf))
+        codes = {knob: coder(done[knob]).tobytes() for knob, coder in self._coders.items()}
+        self._together = [alike for knobs in self._together for alike in _alike(knobs, codes)]
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """By reason."""
+        return tuple(self._failures.values())
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The objectives that every point has and that are not always the same."""
+        return tuple(name for i, name in enumerate(self._objectives) if self._highest[i] > self._lowest[i])
+
+    @property
+    def turning(self) -> list[tuple[str, ...]]:
+        """The knobs that take more than one value, those that turn together as one."""
+        return [knobs for knobs in self._together if self._coders[knobs[0]].num_values > 1]
+
+
+def _alike(knobs: tuple[str, ...], codes: Mapping[str, bytes]) -> list[tuple[str, ...]]:
+    """`knobs` by what they were set to, in their order."""
+    groups: dict[bytes, list[str]] = {}
+    for knob in knobs:
+        groups.setdefault(codes[knob], []).append(knob)
+    return [tuple(group) for group in groups.values()]
 
 
 def costs_of(table: pandas.DataFrame, objectives: Sequence[str]) -> Costs:

@@ -6,6 +6,7 @@ thousand designs at most; if there are more, evenly many of the front and of the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
-from ceesim.explore.pareto import MAXIMISED, Findings, findings, knob_columns
+from ceesim.explore.pareto import MAXIMISED, OBJECTIVES, Findings, findings, knob_columns
+from ceesim.explore.table import manifest_path
 from ceesim.results.report.figure import RAMP, Figure, Section, Sheet, Spec, Table, bars, label, legend_above, rows_axis
+from ceesim.units import write
 
 if TYPE_CHECKING:
     import pandas
@@ -26,6 +29,8 @@ MOST_CELLS: Final = 20_000
 """Settings, points times knobs, that one picture says at most."""
 MOST_LINES: Final = 300
 _MOST_SHOWN: Final = 40
+_KINDS: Final = {"_bytes_per_s": "bandwidth", "_bytes": "size", "_hz": "frequency"}
+"""How the column of a knob ends, and as what its values are spoken."""
 _FIFTHS: Final = ("best fifth", "second", "third", "fourth", "worst fifth")
 
 
@@ -51,8 +56,8 @@ def sweep_section(path: Path, name: str) -> Section:
     Raises:
         OutputError: if it is no such table.
     """
-    table = read_sweep(path)
-    found = findings(table)
+    table, record = read_sweep(path, OBJECTIVES), _record(path)
+    found = findings([table])
     done, failed = table[table["status"] == OK], table[table["status"] == FAILED]
     knobs = [knob for knob in knob_columns(table) if done[knob].nunique(dropna=False) > 1]
     parts: list[Figure | Sheet] = []
@@ -80,12 +85,38 @@ def sweep_section(path: Path, name: str) -> Section:
     return Section(
         name=name,
         title=f"Sweep {path.name}",
-        sentence=f"{len(table):,} designs, {len(failed):,} of which could not be built; "
+        sentence=f"{len(table):,} designs{f', {len(failed):,} of which could not be built' if len(failed) else ''}; "
         f"{len(found.front):,} that no other beats.",
-        facts=[("knobs", ", ".join(knobs)), ("compared by", ", ".join(_shown(each).name for each in found.objectives))],
+        facts=[
+            ("knobs", ", ".join(knobs)),
+            ("compared by", ", ".join(_shown(each).name for each in found.objectives)),
+            *_made_by(record),
+        ],
         parts=parts,
         notes=notes,
+        record=json.dumps(record, indent=1, ensure_ascii=False) if record else "",
     )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The manifest beside the table; nothing if a table came without, as those made in Python do."""
+    try:
+        content = json.loads(manifest_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _made_by(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was swept and by what, as far as the manifest says."""
+    identity, made = (part if isinstance(part, dict) else {} for part in map(record.get, ("identity", "provenance")))
+    hardware = identity.get("hardware")
+    facts = [("hardware", str(hardware.get("name")))] if isinstance(hardware, dict) else []
+    if made:
+        facts.append(("made by", f"ceesim {made.get('ceesim')}, on {made.get('created')}"))
+        facts.append(("with", ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())))
+    files = (file for file in made.get("files", []) if isinstance(file, dict))
+    return [*facts, *((str(file.get("name")), f"SHA-256 {file.get('sha256')}") for file in files)]
 
 
 def _capital(text: str) -> str:
@@ -98,9 +129,12 @@ def _short(knobs: Sequence[str]) -> dict[str, str]:
     return {knob: word if words.count(word) == 1 else knob for knob, word in zip(knobs, words, strict=True)}
 
 
-def _said(value: Any) -> str:
-    """A setting as a label."""
-    return label(f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value))
+def _said(value: Any, knob: str) -> str:
+    """A setting as a label, with its unit where the knob's name ends in one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return label(str(value))
+    kind = next((kind for ending, kind in _KINDS.items() if knob.endswith(ending)), None)
+    return write(int(value), kind) if kind and value == int(value) else f"{value:.4g}"
 
 
 def _shown(objective: str) -> _Measure:
@@ -124,7 +158,7 @@ def _thinned(done: pandas.DataFrame, found: Findings, most: int) -> pandas.DataF
 
 def _spoken(table: pandas.DataFrame, knobs: Sequence[str]) -> list[str]:
     """What was set, for each row, as hover text."""
-    columns = [[f"{label(knob, 60)} = {label(str(value), 60)}" for value in table[knob].tolist()] for knob in knobs]
+    columns = [[f"{label(knob, 60)} = {_said(value, knob)}" for value in table[knob].tolist()] for knob in knobs]
     return ["<br>".join(row) for row in zip(*columns, strict=True)] if columns else [""] * len(table)
 
 
@@ -175,9 +209,15 @@ def _front(shown: pandas.DataFrame, found: Findings, knobs: Sequence[str], first
 
 
 def _axis(table: pandas.DataFrame, objective: str) -> Spec:
-    low, high = float(table[objective].min()), float(table[objective].max())
-    spread = low > 0 and high / low > 10
-    return {"title": {"text": _shown(objective).name}, "type": "log" if spread else "linear"}
+    values = _values(table, objective)
+    low, high = min(values), max(values)
+    axis = {"title": {"text": _shown(objective).name}}
+    if low <= 0 or high / low <= 10:
+        return axis | {"type": "linear"}
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]  # written out: "5" between decades may be 0.5
+    return axis | {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
@@ -220,7 +260,9 @@ def _heat_map(done: pandas.DataFrame, pair: tuple[str, str], objective: str) -> 
     best = (grouped.max() if objective in MAXIMISED else grouped.min()).unstack()
     measure = _shown(objective)
     z = [[_cell(value * measure.factor) for value in row] for row in best.to_numpy(float)]
-    x, y = ([_said(value) for value in axis.tolist()] for axis in (best.columns, best.index))
+    x, y = (
+        [_said(value, knob) for value in axis.tolist()] for axis, knob in ((best.columns, columns), (best.index, rows))
+    )
     heat = {
         "type": "heatmap", "x": list(range(len(x))), "y": list(range(len(y))), "z": z,
         "colorscale": RAMP, "reversescale": objective not in MAXIMISED, "xgap": 2, "ygap": 2, "hoverongaps": False,
@@ -257,7 +299,7 @@ def _parallel(done: pandas.DataFrame, found: Findings, knobs: Sequence[str]) -> 
         values = np.array(_values(shown, name)) if is_objective else _ranked(shown[name])
         low, high = float(values.min()), float(values.max())
         heights.append((values - low) / (high - low or 1))
-        texts = [f"{value:.4g}" for value in values] if is_objective else [_said(v) for v in shown[name].tolist()]
+        texts = [f"{value:.4g}" for value in values] if is_objective else [_said(v, name) for v in shown[name].tolist()]
         title = label(_shown(name).name if is_objective else short[name])
         spoken.append([f"{title} = {text}" for text in texts])
         ends = texts[int(np.argmin(values))], texts[int(np.argmax(values))]
@@ -292,9 +334,10 @@ def _parallel(done: pandas.DataFrame, found: Findings, knobs: Sequence[str]) -> 
         data[::-1],
         {
             "height": 440,
+            "margin": {"l": 8, "r": 16 if len(axes) <= 4 else 72, "t": 8, "b": 8},  # the last axis is labelled too
             "xaxis": {
                 "tickmode": "array", "tickvals": list(range(len(axes))), "ticktext": ticks, "zeroline": False,
-                "tickangle": 0 if len(axes) <= 4 else 60,
+                "tickangle": 0 if len(axes) <= 4 else 60, "ticklabeloverflow": "allow",
             },
             "yaxis": {"showticklabels": False, "showgrid": False, "zeroline": False},
             "legend": legend_above() | {"traceorder": "reversed"},

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
+from itertools import islice
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ceesim.errors import CeesimError
 from ceesim.explore.constraints import AREA, Constraint
 from ceesim.explore.knobs import POLICY, Knob, Value
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
+
+MOST_TRIED: Final = 200
+"""Combinations that are looked at for a sample."""
 
 Point: TypeAlias = dict[str, Value]
 """What is set at a point: key → value in base units."""
@@ -44,23 +48,44 @@ class Space:
         """All knobs, in the order of a point's keys."""
         return tuple(knob for axis in self.axes for knob in axis.knobs)
 
-    def points(self) -> Iterator[Point]:
-        """Every point that meets the constraints, always in the same order.
+    def points(self, first: int = 0) -> Iterator[Point]:
+        """Every point that meets the constraints, always in the same order, from number `first` on.
 
         Raises:
             OptionError: if a constraint cannot be worked out.
         """
-        names = [knob.key for knob in self.knobs]
-        for steps in product(*(axis.steps for axis in self.axes)):
-            point: Point = dict(zip(names, (value for step in steps for value in step), strict=True))
-            if not self.constraints or self.allows(point):
-                yield point
+        if not self.constraints:
+            return map(self._combination, range(first, self._num_combinations))
+        return islice(self._allowed(range(self._num_combinations)), first, None)
+
+    def samples(self, number: int, size: int) -> Iterator[list[Point]]:
+        """At most `number` lists of at most `size` neighbouring points, from all over the space; cheap in any space."""
+        for part in range(number):
+            start = part * self._num_combinations // number
+            stop = min(start + max(size, MOST_TRIED if self.constraints else size), self._num_combinations)
+            if found := list(islice(self._allowed(range(start, stop)), size)):
+                yield found
 
     def num_points(self) -> int:
-        """How many there are."""
-        if not self.constraints:
-            return prod(len(axis.steps) for axis in self.axes)
-        return sum(1 for _ in self.points())
+        """How many there are; with constraints, every combination is looked at."""
+        return sum(1 for _ in self.points()) if self.constraints else self._num_combinations
+
+    def _allowed(self, combinations: range) -> Iterator[Point]:
+        allows = partial(self._allows, flat(self.hardware.to_yaml_dict()))
+        return filter(allows, map(self._combination, combinations))
+
+    @property
+    def _num_combinations(self) -> int:
+        return prod(len(axis.steps) for axis in self.axes)
+
+    def _combination(self, number: int) -> Point:
+        """The values of one combination of steps, the last axis turning fastest."""
+        chosen: list[tuple[Value, ...]] = []
+        for axis in reversed(self.axes):
+            number, step = divmod(number, len(axis.steps))
+            chosen.append(axis.steps[step])
+        values = (value for steps in reversed(chosen) for value in steps)
+        return {knob.key: value for knob, value in zip(self.knobs, values, strict=True)}
 
     def allows(self, point: Point) -> bool:
         """Whether a point meets the constraints; one that cannot be built is let through, to fail with its reason.
@@ -68,7 +93,12 @@ class Space:
         Raises:
             OptionError: if a constraint cannot be worked out.
         """
-        design = flat(self.hardware.to_yaml_dict())
+        return self._allows(flat(self.hardware.to_yaml_dict()), point)
+
+    def _allows(self, around: Mapping[str, Any], point: Point) -> bool:
+        """`allows`, for the keys and values `around` the point's."""
+        names = frozenset[str]().union(*(condition.names for condition in self.constraints))
+        design = {key: value for key, value in around.items() if key in names}
         for key, value in point.items():
             design = {known: held for known, held in design.items() if not known.startswith(f"{key}.")}
             design |= flat(value, key) if isinstance(value, dict) else {key: value}

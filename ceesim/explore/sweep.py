@@ -92,15 +92,15 @@ def continue_sweep(
             progress(table)
 
 
-def seconds_per_point(experiment: Experiment, space: Space, num_points: int) -> float:
+def seconds_per_point(experiment: Experiment, space: Space) -> float:
     """What a point takes on one core, measured on a few neighbours here and there; compiles the kernels on the way."""
-    step = max(1, num_points // _SAMPLES)
-    samples = [tuple(islice(enumerate(space.points()), start, start + _SAMPLE)) for start in range(0, num_points, step)]
+    samples = [tuple(enumerate(points)) for points in space.samples(_SAMPLES, _SAMPLE)]
+    samples = samples or [tuple(enumerate(islice(space.points(), 1)))]
     evaluate_chunk(experiment, samples[0][:1])
     start = time.perf_counter()
-    for sample in samples[-_SAMPLES:]:
+    for sample in samples:
         evaluate_chunk(experiment, sample)
-    return (time.perf_counter() - start) / sum(map(len, samples[-_SAMPLES:]))
+    return (time.perf_counter() - start) / sum(map(len, samples))
 
 
 def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _type(held: set[type]) -> str:
 
 def _chunks(space: Space, start: int) -> Iterator[Chunk]:
     """The points from number `start` on."""
-    points = islice(enumerate(space.points()), start, None)
+    points = enumerate(space.points(start), start)
     while chunk := tuple(islice(points, CHUNK)):
         yield chunk
 

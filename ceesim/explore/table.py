@@ -202,8 +202,12 @@ def _recover(stream: IO[bytes], path: Path, columns: tuple[str, ...]) -> tuple[i
 def _finished(path: Path) -> Table:
     import pyarrow.parquet
 
-    status = pyarrow.parquet.read_table(path, columns=["status"])["status"].to_pylist()
-    return Table(path, io.BytesIO(), len(status), status.count(FAILED))
+    num_rows = num_failed = 0
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["status"]):
+            num_rows += len(batch)
+            num_failed += batch["status"].to_pylist().count(FAILED)
+    return Table(path, io.BytesIO(), num_rows, num_failed)
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:

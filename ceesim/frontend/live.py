@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ceesim.errors import OptionError
 from ceesim.exits.policy import ExitPolicy
 from ceesim.frontend.network import ExitNetwork
 
@@ -40,7 +41,12 @@ def run_live(
 
     Raises:
         PolicyError: if the policy is for another number of exits.
+        OptionError: if the exits are the module's own, and not tapped.
     """
+    if len(network.taps) != network.num_exits:
+        raise OptionError(
+            "a module with exits of its own cannot be stopped from outside", got=type(network.backbone).__name__
+        )
     network.eval()
     num_inputs, num_exits = len(images), network.num_exits
     exit_index = np.full(num_inputs, num_exits + 1, dtype=np.int64)

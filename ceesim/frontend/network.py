@@ -1,9 +1,10 @@
 """A network whose forward returns the logits of every exit, and the final ones last: gating is policy, not graph.
 
-`ExitNetwork` wraps any module and taps named submodules of it. A forward hook, alive only during the call, hands each
-tapped output to its head at once, so a later in-place op cannot spoil it, and `torch.export` sees one straight graph in
-which every head follows its tap. A head is an adaptive average pool to E×E, a flatten and one Linear with bias; tokens
-(ViT) are averaged to one vector. Exclusion and confidence exits are the same object; only their training differs.
+`ExitNetwork` wraps any module and taps named submodules of it, or takes a module that has exits of its own as it is. A
+forward hook, alive only during the call, hands each tapped output to its head at once, so a later in-place op cannot
+spoil it, and `torch.export` sees one straight graph in which every head follows its tap. A head is an adaptive average
+pool to E×E, a flatten and one Linear with bias; tokens (ViT) are averaged to one vector. Exclusion and confidence exits
+are the same object; only their training differs.
 
 Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
 """
@@ -12,11 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ceesim.errors import WorkloadError
+from ceesim.frontend.loss import ExitLoss
+
+if TYPE_CHECKING:
+    from ceesim.exits.policy_file import PolicyLike
+    from ceesim.exits.trace import ExitTrace
 
 
 class ExitHead(nn.Module):
@@ -46,15 +55,16 @@ class ExitNetwork(nn.Module):
     """An early-exit network made of a user's module.
 
     Args:
-        backbone: a module from images [batch, *input_shape] to final logits [batch, num_classes].
+        backbone: a module from images [batch, *input_shape] to final logits [batch, num_classes]; or, without taps, to
+            a tuple of logits, one per exit in order and the final ones last.
         taps: names of submodules of `backbone`, in the order in which they run; each gets a head.
-        num_classes: rows of every head.
+        num_classes: length of every row of logits.
         input_shape: shape of one input, for the dry pass that finds each head's width.
         pool: E of the heads.
 
     Raises:
         WorkloadError: if a tap does not exist, runs not exactly once or out of order, or has no shape that a head can
-            read; if the backbone does not return [batch, num_classes].
+            read; if the backbone does not return [batch, num_classes], or a tuple of such.
     """
 
     def __init__(
@@ -72,7 +82,7 @@ class ExitNetwork(nn.Module):
         self.num_classes = num_classes
         self.input_shape = tuple(input_shape)
         _check_names(backbone, self.taps)
-        shapes = _tapped_shapes(backbone, self.taps, num_classes, self.input_shape)
+        shapes, self._own_exits = _dry_pass(backbone, self.taps, num_classes, self.input_shape)
         self.heads = nn.ModuleList(
             ExitHead(shape[1], num_classes, pool=pool)
             if len(shape) == 4
@@ -83,10 +93,12 @@ class ExitNetwork(nn.Module):
     @property
     def num_exits(self) -> int:
         """Early exits; the final classifier is not counted."""
-        return len(self.taps)
+        return len(self.taps) + self._own_exits
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits [batch, num_classes] of each exit in order, the final logits last."""
+        if self._own_exits:
+            return tuple(self.backbone(images))
         logits: list[Tensor] = []
 
         def tap(head: nn.Module, _module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -102,6 +114,68 @@ class ExitNetwork(nn.Module):
             for handle in handles:
                 handle.remove()
         return (*logits, final)
+
+    def loss(
+        self, logits: Sequence[Tensor], labels: Tensor, *, heads: str = "exclusion", alpha: float | None = None
+    ) -> Tensor:
+        """The loss to train with: cross entropy of the final logits, and of every exit what its head is to learn.
+
+        Args:
+            logits: what `forward` returned.
+            labels: int [batch].
+            heads: "exclusion" (which classes can be ruled out), "confidence" (softmax), or "none" (the final logits
+                alone).
+            alpha: with "exclusion": weight of the right class; None is 4·(classes − 1).
+
+        Raises:
+            OptionError: if `heads` is unknown or `alpha` is not above 0.
+        """
+        return ExitLoss(heads, alpha=alpha)(logits, labels)
+
+    def trace(
+        self,
+        images: Tensor,
+        labels: Tensor | npt.NDArray[np.integer[Any]],
+        *,
+        dataset: str,
+        split: str,
+        name: str | None = None,
+        policy: PolicyLike = "never",
+        heads: str = "exclusion",
+        alpha: float | None = None,
+        batch: int = 250,
+    ) -> ExitTrace:
+        """What every exit says about every input, as the trace that `ceesim.run` replays; ``.save(path)`` writes it.
+
+        Args:
+            images: [inputs, *input_shape], preprocessed as in training; they are moved to the network's device.
+            labels: int [inputs]; −1: unknown.
+            dataset, split: as a person would cite them, e.g. "CIFAR-10" and "test".
+            name: of the network; by default the class of the backbone.
+            policy: who decides; by default nobody leaves early, and any policy can be replayed later.
+            heads, alpha: as in `loss`; an exclusion policy's calibration needs them.
+            batch: inputs per forward pass.
+
+        Raises:
+            DataError: if there are no images, or not as many labels.
+            OptionError: if `heads` or `alpha` is none that `loss` knows.
+            WorkloadError: if the network cannot be exported.
+            PolicyError: if the policy is none, or for another number of exits.
+        """
+        from ceesim.frontend.record import record_trace  # which imports this module
+
+        return record_trace(
+            self,
+            images,
+            labels,
+            dataset=dataset,
+            split=split,
+            name=type(self.backbone).__name__ if name is None else name,
+            policy=policy,
+            heads=heads,
+            alpha=alpha,
+            batch=batch,
+        )
 
 
 def _check_names(backbone: nn.Module, taps: Sequence[str]) -> None:
@@ -125,10 +199,10 @@ def _check_names(backbone: nn.Module, taps: Sequence[str]) -> None:
         )
 
 
-def _tapped_shapes(
+def _dry_pass(
     backbone: nn.Module, taps: Sequence[str], num_classes: int, input_shape: tuple[int, ...]
-) -> list[tuple[int, ...]]:
-    """Shapes of the tapped outputs of one dry pass (evaluation mode, batch 1)."""
+) -> tuple[list[tuple[int, ...]], int]:
+    """Shapes of the tapped outputs, and how many exits the module has itself (evaluation mode, batch 1)."""
     ran: list[str] = []
     outputs: dict[str, object] = {}
 
@@ -156,13 +230,14 @@ def _tapped_shapes(
             got=f"taps {', '.join(taps)} that ran as {', '.join(ran) or 'nothing'}",
             fix="list them in the order they run; where a module runs several times, tap an nn.Identity of its own",
         )
-    if not isinstance(final, Tensor) or tuple(final.shape) != (1, num_classes):
+    logits = final if isinstance(final, tuple | list) and not taps else (final,)
+    if any(not isinstance(row, Tensor) or tuple(row.shape) != (1, num_classes) for row in logits):
         raise WorkloadError(
             "the backbone's output is not one row of logits",
             where=where,
-            got=str(tuple(final.shape)) if isinstance(final, Tensor) else type(final).__name__,
+            got=", ".join(str(tuple(row.shape)) if isinstance(row, Tensor) else type(row).__name__ for row in logits),
             expected=f"(batch, {num_classes})",
-            fix="check num_classes; a module that already returns a tuple of logits needs no ExitNetwork",
+            fix="check num_classes; give no taps if the module returns a tuple of logits, one per exit",
         )
     shapes = []
     for name in taps:
@@ -175,4 +250,4 @@ def _tapped_shapes(
                 expected="a map [batch, channels, height, width] or tokens [batch, tokens, features]",
             )
         shapes.append(tuple(output.shape))
-    return shapes
+    return shapes, len(logits) - 1

@@ -37,18 +37,7 @@ def _page() -> Iterator[str]:
     yield "A hardware file is YAML 1.2. A quantity takes a unit (`64 KiB`, `500 MHz`, `6.4 GB/s`, `60 ns`) or is a bare"
     yield "number of base units. An unknown or duplicate key is an error; all problems of a file are reported at once."
     yield "On the command line `--set array.rows=32` overrides a key and `--set array.profile=null` removes one."
-    whole = json_schema()
-    for path, record in keys.sections(Hardware):
-        yield ""
-        yield f"## {'.'.join(path) or 'Top level'}"
-        yield ""
-        yield _sentence(record)
-        yield ""
-        yield "| key | holds | default | meaning |"
-        yield "|---|---|---|---|"
-        properties = (whole if record is Hardware else whole["$defs"][record.__name__])["properties"]
-        for key, field in keys.keys(record).items():
-            yield f"| `{key}` | {_holds(field, properties[key])} | {_default(field)} | {field.description} |"
+    yield from section_tables(Hardware)
     yield ""
     yield "## Profiles of `array.profile`"
     yield ""
@@ -57,6 +46,22 @@ def _page() -> Iterator[str]:
     for profile, timing in PROFILES.items():
         flows = ", ".join(flow.value for flow in Dataflow if timing.timing(flow))
         yield f"| `{profile}` | {flows} | {timing.shown_by} |"
+
+
+def section_tables(top: type[BaseModel]) -> Iterator[str]:
+    """The lines of one table per section of a record, `top` first: each key, what it holds, its default and meaning."""
+    whole = top.model_json_schema(by_alias=True)
+    for path, record in keys.sections(top):
+        yield ""
+        yield f"## {'.'.join(path) or 'Top level'}"
+        yield ""
+        yield _sentence(record)
+        yield ""
+        yield "| key | holds | default | meaning |"
+        yield "|---|---|---|---|"
+        properties = (whole if record is top else whole["$defs"][record.__name__])["properties"]
+        for key, field in keys.keys(record).items():
+            yield f"| `{key}` | {_holds(field, properties[key])} | {_default(field)} | {field.description} |"
 
 
 def _sentence(record: type[BaseModel]) -> str:
@@ -74,14 +79,21 @@ def _holds(field: FieldInfo, schema: dict[str, Any]) -> str:
 
 def _range(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
+        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        if len(options) == 1:  # a value or nothing
+            return _range(options[0])
         unit = f" {schema['x-base-unit']}" if "x-base-unit" in schema else ""
-        ranges = [_range(option) + unit for option in schema["anyOf"] if "minimum" in option]
-        words = [f"`{option['const']}`" for option in schema["anyOf"] if "const" in option]
+        ranges = [_range(option) + unit for option in options if not {"const", "pattern"} & option.keys()]
+        words = [f"`{option['const']}`" for option in options if "const" in option]
         kind = f"{schema['x-quantity']}, " if "x-quantity" in schema else ""
         return kind + " or ".join(ranges + words)
     if "minimum" in schema:
-        return f"{schema['minimum']} to {schema['maximum']:,}"
-    return {"boolean": "`true`, `false`", "string": "text"}.get(str(schema.get("type")), str(schema.get("type")))
+        most = f" to {schema['maximum']:,}" if "maximum" in schema else " or more"
+        return f"{schema['minimum']}{most}"
+    if "exclusiveMinimum" in schema:
+        return f"more than {schema['exclusiveMinimum']}"
+    names = {"boolean": "`true`, `false`", "string": "text", "array": "list of numbers"}
+    return names.get(str(schema.get("type")), str(schema.get("type")))
 
 
 def _default(field: FieldInfo) -> str:
@@ -89,6 +101,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default is None or field.default == () or field.default == "":
         return "none"
-    if isinstance(field.default, BaseModel):
+    if isinstance(field.default, BaseModel) or field.default_factory is not None:
         return "all defaults"
     return f"`{str(field.default).lower()}`"

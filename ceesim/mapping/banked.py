@@ -89,7 +89,7 @@ def retimed(program: Program, hardware: Hardware, machine: Machine) -> Program:
     burst_bytes = served[:, 1] * device.burst_bytes
     amounts[rows, Amount.DRAM_READ_BURST_BYTES] = np.where(is_write, 0, burst_bytes)
     amounts[rows, Amount.DRAM_WRITE_BURST_BYTES] = np.where(is_write, burst_bytes, 0)
-    amounts[rows, Amount.DRAM_ACTIVATES] = served[:, 2] * num_devices(hardware.dram)
+    amounts[rows, Amount.DRAM_ACTIVATES] = served[:, 2]
     occupancy, latency = program.occupancy_cycles.copy(), program.latency_cycles.copy()
     occupancy[rows], latency[rows] = _paced(program, rows, served[:, 0], hardware, machine)
     return replace(program, occupancy_cycles=occupancy, latency_cycles=latency, amounts=amounts)

@@ -4,12 +4,17 @@ Program order is segment by segment: the backbone's layers, the head, the decisi
 changes only who waits for a decision: under `stall` everything of the next segment, under `prefetch` everything but its
 loads, under `speculate` and `static_npu` nothing. All that depends on an input's outcome is decided later, from the
 timeline.
+
+A batch decides for all its members at once. If it is compacted, the maps of those that are left are moved together
+behind the decision (the layer ``exitN.gather``), and everything behind waits for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -17,7 +22,8 @@ from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead, Pooling, Residency
 from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
 from ceesim.mapping.banked import retimed
-from ceesim.mapping.fusion import FusedLayer, fuse, vector_ops
+from ceesim.mapping.batches import batch_sizes
+from ceesim.mapping.fusion import FusedLayer, fuse, maker, vector_ops
 from ceesim.mapping.loops import (
     AMOUNTS,
     LAST_STORE,
@@ -47,7 +53,7 @@ from ceesim.mapping.residency import Pins, pin
 from ceesim.program.command import Amount, Int64s, Layer, Program, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
-from ceesim.workload.ops import INPUT, OpKind
+from ceesim.workload.ops import INPUT
 
 
 def compile_program(
@@ -56,40 +62,59 @@ def compile_program(
     *,
     exit_cost: DecisionCost,
     exit_rates: Sequence[float] | None = None,
+    batch: Sequence[int] | int = 1,
+    compacted: bool = False,
 ) -> Program:
-    """The command stream of one inference.
+    """The command stream of one inference, or of one batch.
 
     Args:
         exit_cost: what one decision of the exit policy costs.
         exit_rates: [N+1] share of inputs that leave at each exit and at the end, for `residency: auto`.
+        batch: [N+1] inputs that run each segment together, never growing; one number for all of them.
+        compacted: members that leave make the batch smaller. The sequencer then learns at each exit that more than
+            one member reaches how the stream goes on: nothing behind starts before.
 
     Raises:
         MappingError: if a layer does not fit the buffers.
-        OptionError: if `residency: auto` has no rates.
+        OptionError: if `residency: auto` has no rates, or the batch is not one (see `batch_sizes`).
         HardwareError: if the array cannot do its dataflow.
     """
     machine, queue = machine_of(hardware), queues_of(hardware)
+    sizes = batch_sizes(batch, workload.num_exits + 1, hardware, compacted=compacted)
+    rates = None if exit_rates is None else tuple(exit_rates)
+    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes)
+    program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
+    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
+
+
+def _but_for_decisions(hardware: Hardware) -> Hardware:
+    """`hardware` without what says how long decisions take and who waits for them, as for a machine without exits."""
+    control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL, "decision_cycles": 0})
+    exit_unit = hardware.exit_unit.model_copy(update={"exp_cycles": 0})
+    return hardware.model_copy(update={"control": control, "exit_unit": exit_unit})
+
+
+@lru_cache(maxsize=16)
+def _planned(
+    workload: Workload,
+    hardware: Hardware,
+    machine: Machine,
+    queue: tuple[int, ...],
+    exit_rates: tuple[float, ...] | None,
+    sizes: tuple[int, ...],
+) -> tuple[tuple[PlannedLayer, ...], Pins]:
+    """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
     layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
     if hardware.exit_unit.placement is ExitPlacement.FREE:
         layers = tuple(layer for layer in layers if not layer.is_head)
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
-    logits = _maker(workload, workload.output)
+    logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    key = tuple(int(served_by) for served_by in queue)
     pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
     if pins is None:
-        unpinned = plan(layers, output, hardware, machine, key, _no_pins(hardware))
+        unpinned = plan(layers, output, hardware, machine, queue, _no_pins(hardware), sizes)
         pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
-    planned = plan(layers, output, hardware, machine, key, pins)
-    program = _Emitter(workload, hardware, machine, queue, exit_cost).emit(planned, pins)
-    return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
-
-
-def _maker(workload: Workload, name: str) -> str:
-    """The op that made the values which `name` stands for: reshapes are no commands."""
-    while name != INPUT and (op := workload.op(name)).kind is OpKind.RESHAPE:
-        name = op.inputs[0]
-    return name
+    return plan(layers, output, hardware, machine, queue, pins, sizes), pins
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
@@ -112,12 +137,12 @@ def _without_head_pools(layer: FusedLayer, workload: Workload) -> FusedLayer:
 
 
 def _weight_traffic(planned: Sequence[PlannedLayer], machine: Machine) -> dict[str, int]:
-    """Weight bytes that each layer loads per input."""
+    """Weight bytes that each layer loads per input, or per batch."""
     traffic = {}
     for part in planned:
         num_rows = max_rows(part.nest, part.choice.tiling)
         stream, cursor = new_stream(num_rows, True), new_cursor()
-        emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
+        emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
         traffic[part.layer.main.name] = int(stream[:, AMOUNTS + Amount.WEIGHT_DRAM_BYTES].sum())
     return traffic
 
@@ -126,26 +151,42 @@ class _Emitter:
     """Appends layers and decisions to one stream. Lives for one call of `emit`."""
 
     def __init__(
-        self, workload: Workload, hardware: Hardware, machine: Machine, queue: Int64s, exit_cost: DecisionCost
+        self,
+        workload: Workload,
+        hardware: Hardware,
+        machine: Machine,
+        queue: Int64s,
+        exit_cost: DecisionCost,
+        batch: tuple[int, ...],
+        compacted: bool,
     ) -> None:
         self._workload = workload
         self._hardware = hardware
         self._machine = machine
         self._queue = queue
         self._exit_cost = exit_cost
+        self._batch = batch
+        self._compacted = compacted and hardware.control.lookahead is not Lookahead.STATIC_NPU
 
     def emit(self, planned: Sequence[PlannedLayer], pins: Pins) -> Program:
-        num_rows = sum(max_rows(part.nest, part.choice.tiling) for part in planned) + 2 * self._workload.num_exits + 1
+        num_rows = sum(max_rows(part.nest, part.choice.tiling) for part in planned) + 3 * self._workload.num_exits + 1
         stream, cursor = new_stream(num_rows, True), new_cursor()
         drains = {INPUT: NONE}  # the last drain of every op done so far
         layers: list[Layer] = []
         tensors: list[Tensors] = []
         decisions: list[int] = []
-        gates_loads = int(self._hardware.control.lookahead is Lookahead.STALL)
-        waits_for_decisions = self._hardware.control.lookahead in (Lookahead.STALL, Lookahead.PREFETCH)
+        lookahead = self._hardware.control.lookahead
+        known = NONE  # since when it is known how many go on, where that can change
         for segment in self._workload.segments:
             index = segment.exit_index
-            gate = decisions[-1] if decisions and waits_for_decisions else NONE
+            gate = load_gate = known
+            if decisions and self._compacted and self._batch[index - 2] > 1:
+                known = self._gather(index, planned, stream, cursor, drains, layers, decisions[-1])
+                tensors += [Tensors()] * (len(layers) - len(tensors))
+                gate = load_gate = known
+            elif decisions and lookahead in (Lookahead.STALL, Lookahead.PREFETCH):
+                gate = decisions[-1]
+                load_gate = gate if lookahead is Lookahead.STALL else known
             for part in (part for part in planned if part.layer.segment == index):
                 sources = zip(part.layer.sources, part.from_dram, strict=True)
                 if part.nest.ifmap_from_dram or any(part.from_dram):
@@ -155,7 +196,7 @@ class _Emitter:
                     layer=len(layers),
                     segment=index,
                     gate=gate,
-                    gates_loads=gates_loads,
+                    load_gate=load_gate,
                     ready=max((drains[source] for source, is_far in sources if not is_far), default=NONE),
                     stored=int(cursor[LAST_STORE]),
                     released=int(cursor[LAST_VECTOR]),
@@ -201,18 +242,18 @@ class _Emitter:
         )
 
     def _decide(self, index: int, stream: Int64s, cursor: Int64s, drains: dict[str, int], layer: int, gate: int) -> int:
-        """Append the decision of exit `index`; returns its row."""
+        """Append the decision of exit `index` for all inputs that reach it; returns its row."""
         exit_unit, control = self._hardware.exit_unit, self._hardware.control
         head = self._workload.segments[index - 1].head
-        num_classes = self._workload.num_classes
+        num_classes, images = self._workload.num_classes, self._batch[index - 1]
         row = int(cursor[ROW])
         if exit_unit.placement is ExitPlacement.FREE:
             cycles = 0
-            ready = drains[_maker(self._workload, self._workload.exits[index - 1].tap)]
-            stream[row, AMOUNTS + Amount.MACS] = sum(op.macs for op in head)
+            ready = drains[maker(self._workload, self._workload.exits[index - 1].tap)]
+            stream[row, AMOUNTS + Amount.MACS] = images * sum(op.macs for op in head)
         else:
-            passes = 2 * ceil_div(num_classes, exit_unit.lanes)
-            softmax = ceil_div(self._exit_cost.exponentials, exit_unit.lanes) * exit_unit.exp_cycles
+            passes = images * 2 * ceil_div(num_classes, exit_unit.lanes)
+            softmax = images * ceil_div(self._exit_cost.exponentials, exit_unit.lanes) * exit_unit.exp_cycles
             cycles = passes + exit_unit.latency_cycles + control.decision_cycles + softmax
             ready = int(cursor[LAST_VECTOR])
         stream[row, UNIT] = Unit.EXIT
@@ -220,8 +261,52 @@ class _Emitter:
         stream[row, WAITS : WAITS + 2] = gate, ready
         stream[row, LAYER] = layer
         stream[row, SEGMENT] = index
-        stream[row, AMOUNTS + Amount.COMPARES] = self._exit_cost.compares
-        stream[row, AMOUNTS + Amount.EXPONENTIALS] = self._exit_cost.exponentials
-        stream[row, AMOUNTS + Amount.DECISIONS] = 1
+        stream[row, AMOUNTS + Amount.COMPARES] = images * self._exit_cost.compares
+        stream[row, AMOUNTS + Amount.EXPONENTIALS] = images * self._exit_cost.exponentials
+        stream[row, AMOUNTS + Amount.DECISIONS] = images
         cursor[ROW] = row + 1
+        return row
+
+    def _gather(
+        self,
+        segment: int,
+        planned: Sequence[PlannedLayer],
+        stream: Int64s,
+        cursor: Int64s,
+        drains: dict[str, int],
+        layers: list[Layer],
+        decision: int,
+    ) -> int:
+        """Move the on-chip maps of those that go on to `segment` together; returns the row that all behind waits for.
+
+        Maps in DRAM stay where they are: descriptors skip those of members that left.
+        """
+        images = self._batch[segment - 1]
+        behind = [part for part in planned if part.layer.segment >= segment]
+        made_behind = {name for part in behind for name in part.layer.ops}
+        crossing = {
+            source
+            for part in behind
+            for source, is_far in zip(part.layer.sources, part.from_dram, strict=True)
+            if not is_far and source not in made_behind
+        }
+        if not crossing or images == self._batch[segment - 2]:
+            return decision
+        vector = self._hardware.vector
+        values = images * sum(prod(self._workload.op(name).output_shape) for name in crossing)
+        num_bytes = ceil_div(values * self._hardware.precision.activation_bits, 8)
+        row = int(cursor[ROW])
+        stream[row, UNIT] = Unit.VECTOR
+        stream[row, OCCUPANCY] = ceil_div(values, vector.lanes) if vector.lanes else 0
+        stream[row, LATENCY] = stream[row, OCCUPANCY] + vector.latency_cycles
+        stream[row, WAITS] = decision
+        stream[row, LAYER] = len(layers)
+        stream[row, SEGMENT] = segment
+        stream[row, AMOUNTS + Amount.VECTOR_OPS] = values
+        stream[row, AMOUNTS + Amount.ACTIVATION_BUFFER_READ_BYTES] = num_bytes
+        stream[row, AMOUNTS + Amount.ACTIVATION_BUFFER_WRITE_BYTES] = num_bytes
+        cursor[ROW] = row + 1
+        cursor[LAST_VECTOR] = row
+        drains.update(dict.fromkeys(crossing, row))
+        layers.append(Layer(f"exit{segment - 1}.gather", "gather", Unit.VECTOR, segment, ()))
         return row

@@ -16,13 +16,23 @@ from math import prod
 from typing import Final
 
 from ceesim.workload.network import Workload
-from ceesim.workload.ops import INPUT, Op, OpKind
+from ceesim.workload.ops import INPUT, Function, Op, OpKind
 
 POOLS: Final = {OpKind.MAX_POOL, OpKind.AVERAGE_POOL, OpKind.ADAPTIVE_AVERAGE_POOL}
 
 # element-ops per element of ops that read their row more than once: maximum, exponential, sum and division;
 # sum, sum of squares, and subtraction, scaling and shift in one pass each
 _PASSES: Final = {OpKind.SOFTMAX: 4, OpKind.LAYER_NORM: 5}
+
+# multiplications per value made: division; square, scaling and gain; the mean of a window
+_MULTIPLIES: Final = {
+    OpKind.SOFTMAX: 1,
+    OpKind.LAYER_NORM: 3,
+    OpKind.AVERAGE_POOL: 1,
+    OpKind.ADAPTIVE_AVERAGE_POOL: 1,
+}
+_MULTIPLYING: Final = {Function.MULTIPLY, Function.HARDSWISH, Function.HARDSIGMOID, Function.LEAKY_RELU}
+_EXPONENTIAL: Final = {Function.SIGMOID, Function.TANH, Function.GELU, Function.SILU}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class FusedLayer:
         output_elements: its size.
         side_outputs: small tensors made on the way (pooled features of heads): name → elements.
         vector_ops: element-ops of the drain.
+        vector_multiplies: multiplications among them, requantisation apart.
+        exponentials: functions among them that are made of one.
     """
 
     main: Op
@@ -52,6 +64,8 @@ class FusedLayer:
     output_elements: int
     side_outputs: tuple[tuple[str, int], ...]
     vector_ops: int
+    vector_multiplies: int = 0
+    exponentials: int = 0
 
 
 def vector_ops(op: Op) -> int:
@@ -64,6 +78,21 @@ def vector_ops(op: Op) -> int:
     if op.kind is OpKind.MAX_POOL:
         return outputs * max(op.pool_windows(0)[0] * op.pool_windows(1)[0] - 1, 1)
     return outputs * _PASSES.get(op.kind, 1)
+
+
+def _multiplies(op: Op) -> int:
+    return prod(op.output_shape) * (1 if op.function in _MULTIPLYING else _MULTIPLIES.get(op.kind, 0))
+
+
+def _exponentials(op: Op) -> int:
+    return prod(op.output_shape) if op.kind is OpKind.SOFTMAX or op.function in _EXPONENTIAL else 0
+
+
+def maker(workload: Workload, name: str) -> str:
+    """The op that made the values which `name` stands for, or ``INPUT``: reshapes are no commands."""
+    while name != INPUT and (op := workload.op(name)).kind is OpKind.RESHAPE:
+        name = op.inputs[0]
+    return name
 
 
 @lru_cache(maxsize=64)
@@ -111,6 +140,8 @@ def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]
                     output_elements=prod(last.output_shape),
                     side_outputs=tuple((part.name, prod(part.output_shape)) for part in side),
                     vector_ops=drained + sum(vector_ops(part) for part in (*chain, *side) if part.kind in POOLS),
+                    vector_multiplies=sum(_multiplies(part) for part in (op, *chain, *side)),
+                    exponentials=sum(_exponentials(part) for part in (op, *chain, *side)),
                 )
             )
     return tuple(layers)

@@ -6,6 +6,10 @@ by numba.
 
 Loop order: groups, then n outer / m inner or the reverse, k innermost; partial sums therefore never leave the chip. A
 tile is loaded when it is not the one already held, into the other half of its double buffer.
+
+A batch is more rows: its maps lie one after the other, and a tile is a piece of one map or a number of whole maps. No
+tile crosses the border of a map half-way, so every band is that of a single map, and a batch can always be tiled as
+its inputs one by one. Weights are the same for all maps.
 """
 
 from __future__ import annotations
@@ -40,6 +44,11 @@ DRAINED_PSUMS = int(Amount.DRAINED_PSUMS)
 DRAM_READ_BURSTS = int(Amount.DRAM_READ_BURST_BYTES)
 DRAM_WRITE_BURSTS = int(Amount.DRAM_WRITE_BURST_BYTES)
 DRAM_ACTIVATES = int(Amount.DRAM_ACTIVATES)
+IFMAP_HOPS = int(Amount.IFMAP_HOPS)
+WEIGHT_HOPS = int(Amount.WEIGHT_HOPS)
+PSUM_HOPS = int(Amount.PSUM_HOPS)
+VECTOR_MULTIPLIES = int(Amount.VECTOR_MULTIPLIES)
+EXPONENTIALS = int(Amount.EXPONENTIALS)
 NONE: Final = NO_COMMAND
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
@@ -55,6 +64,10 @@ class Machine(NamedTuple):
     weight_bits: int
     activation_bits: int
     psum_bits: int
+    weight_access_bits: int
+    """What the array's least access to a buffer takes from it; counts energy, not time."""
+    activation_access_bits: int
+    psum_access_bits: int
     layer_cycles: int
     beat_bytes: int
     request_bytes: int
@@ -86,6 +99,8 @@ class Nest(NamedTuple):
     """Element-ops per cycle, 0 for unlimited."""
     drain_latency_cycles: int
     groups: int
+    images: int
+    """Maps of the batch; rows and widths are those of one map, sums over the layer (bytes, ops) those of all."""
     out_rows: int
     out_width: int
     k: int
@@ -114,12 +129,18 @@ class Nest(NamedTuple):
     """Of the small tensors made on the way, which always stay on chip."""
     vector_ops: int
     """Of the whole layer, drain passes and fused pooling included."""
+    vector_multiplies: int
+    """Multiplications among them; like exponentials, these count energy, not time."""
+    exponentials: int
     vector_reads: int
     """Values a vector layer reads from the activation buffer."""
 
 
 class Tiling(NamedTuple):
-    """Extents of one tile: `rows` whole ofmap rows or a piece of one row. `m_outer` selects the loop order."""
+    """Extents of one tile: `rows` whole ofmap rows or a piece of one row. `m_outer` selects the loop order.
+
+    More rows than a map has are whole maps of a batch, and nothing but whole maps.
+    """
 
     groups: int
     rows: int
@@ -134,10 +155,12 @@ UNIT, OCCUPANCY, LATENCY, LAYER, SEGMENT, TILE, WAITS = 0, 1, 2, 3, 4, 5, 6
 AMOUNTS: Final = WAITS + NUM_WAITS
 
 # Where a DMA command's bytes lie, behind the amounts: an `Extent` that names the operand of the layer instead of the
-# command, and counts from the operand's first byte.
+# command, and counts from the operand's first byte. Of a batch, the same again in each of `MAPS` maps.
 PLACE: Final = AMOUNTS + NUM_AMOUNTS
 OPERAND, OFFSET, RUN_BYTES, RUNS, STRIDE, BANDS, BAND_STRIDE = (PLACE + int(column) for column in Extent)
-STREAM_LENGTH: Final = PLACE + len(Extent)
+MAPS: Final = PLACE + len(Extent)
+MAP_STRIDE: Final = MAPS + 1
+STREAM_LENGTH: Final = MAP_STRIDE + 1
 SOURCE, WEIGHT, RESULT = 0, 1, 2
 
 
@@ -147,8 +170,9 @@ class Place(NamedTuple):
     layer: int
     segment: int
     gate: int
-    """Decision that this segment waits for, or NONE."""
-    gates_loads: int
+    """What all commands but loads wait for, a decision or the gather behind it, or NONE."""
+    load_gate: int
+    """The same for loads."""
     ready: int
     """Last drain among those that made the operands on chip: drains finish in order."""
     stored: int
@@ -189,9 +213,16 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 @jit
+def maps_per_tile(nest: Nest, tiling: Tiling) -> int:
+    """Whole maps that a tile holds; 1 for a piece of a map as well."""
+    return max(1, tiling.rows // nest.out_rows)
+
+
+@jit
 def num_tiles(nest: Nest, tiling: Tiling) -> tuple[int, int, int, int]:
     """Tiles along groups, m, k and n."""
-    m_tiles = ceil_div(nest.out_rows, tiling.rows) * ceil_div(nest.out_width, tiling.width)
+    map_tiles = ceil_div(nest.images, maps_per_tile(nest, tiling))
+    m_tiles = map_tiles * ceil_div(nest.out_rows, tiling.rows) * ceil_div(nest.out_width, tiling.width)
     return ceil_div(nest.groups, tiling.groups), m_tiles, ceil_div(nest.k, tiling.k), ceil_div(nest.n, tiling.n)
 
 
@@ -204,7 +235,7 @@ def max_rows(nest: Nest, tiling: Tiling) -> int:
 
 @jit
 def span(first: int, count: int, stride: int, kernel: int, pad: int, size: int) -> int:
-    """Ifmap rows (or columns) that `count` outputs from `first` on touch, padding apart."""
+    """Ifmap rows (or columns) of one map that `count` outputs from `first` on touch, padding apart."""
     low = max(first * stride - pad, 0)
     high = min((first + count - 1) * stride - pad + kernel, size)
     return max(high - low, 0)
@@ -261,19 +292,28 @@ def account(stream: Int64s, row: int, amount: int, value: int) -> None:
 
 @jit
 def locate(
-    stream: Int64s, row: int, operand: int, offset: int, run_bytes: int, runs: int, stride: int, bands: int, skip: int
+    stream: Int64s,
+    row: int,
+    operand: int,
+    offset: int,
+    run_bytes: int,
+    runs: int,
+    stride: int,
+    bands: int,
+    skip: int,
+    maps: int,
+    map_bytes: int,
 ) -> None:
     """Say where in an operand the bytes of a DMA command lie, where that is asked for; `skip` is from band to band."""
     if stream.shape[1] > AMOUNTS:
         stream[row, OPERAND], stream[row, OFFSET], stream[row, RUN_BYTES] = operand, offset, run_bytes
         stream[row, RUNS], stream[row, STRIDE] = runs, stride
         stream[row, BANDS], stream[row, BAND_STRIDE] = bands, skip
+        stream[row, MAPS], stream[row, MAP_STRIDE] = maps, map_bytes
 
 
 @jit
-def put(
-    stream: Int64s, cursor: Int64s, place: Place, gated: bool, unit: int, tile: int, occupancy: int, latency: int
-) -> int:
+def put(stream: Int64s, cursor: Int64s, place: Place, unit: int, tile: int, occupancy: int, latency: int) -> int:
     """Append a command; returns its row."""
     row = int(cursor[ROW])
     stream[row, UNIT] = unit
@@ -282,7 +322,7 @@ def put(
     stream[row, LAYER] = place.layer
     stream[row, SEGMENT] = place.segment
     stream[row, TILE] = tile
-    stream[row, WAITS] = place.gate if gated else NONE
+    stream[row, WAITS] = place.load_gate if unit == LOAD else place.gate
     cursor[ROW] = row + 1
     return row
 
@@ -293,7 +333,6 @@ def put_transfer(
     stream: Int64s,
     cursor: Int64s,
     place: Place,
-    gated: bool,
     is_load: bool,
     tile: int,
     num_bytes: int,
@@ -302,7 +341,7 @@ def put_transfer(
 ) -> int:
     """Append a DMA command that moves `num_bytes` of the operand `amount`; returns its row."""
     occupancy, latency, beats, requests = transfer(machine, num_bytes, runs, is_load)
-    row = put(stream, cursor, place, gated, LOAD if is_load else STORE, tile, occupancy, latency)
+    row = put(stream, cursor, place, LOAD if is_load else STORE, tile, occupancy, latency)
     account(stream, row, amount, num_bytes)
     account(stream, row, DMA_BEATS, beats)
     account(stream, row, DMA_REQUESTS, requests)
@@ -317,15 +356,15 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
     """Append the store that was held back so that the next tile's loads could go first."""
     if cursor[PENDING] == NONE:
         return
-    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], 0, NONE, NONE, NONE)
+    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], NONE, NONE, NONE, NONE)
     row = put_transfer(
-        machine, stream, cursor, place, True, False,
+        machine, stream, cursor, place, False,
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,
     )  # fmt: skip
     stream[row, WAITS + 1] = cursor[PENDING]
     locate(
         stream, row, RESULT, cursor[PENDING_OFFSET], cursor[PENDING_RUN_BYTES],
-        cursor[PENDING_PIXELS], cursor[PENDING_STRIDE], 1, 0,
+        cursor[PENDING_PIXELS], cursor[PENDING_STRIDE], 1, 0, 1, 0,
     )  # fmt: skip
     account(stream, row, ACTIVATION_READ, cursor[PENDING_BYTES])
     cursor[STAGED] = cursor[STAGED + 1]
@@ -346,7 +385,8 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
     g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
     width_tiles = ceil_div(nest.out_width, tiling.width)
     outer_tiles, inner_tiles = (m_tiles, n_tiles) if tiling.m_outer else (n_tiles, m_tiles)
-    total_outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+    row_tiles, most_maps = ceil_div(nest.out_rows, tiling.rows), maps_per_tile(nest, tiling)
+    total_outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
     half_of, user_of = (WEIGHT_HALF, WEIGHT_USER)
     if nest.weight_dram_amount == HEAD_WEIGHT_DRAM:
         half_of, user_of = (HEAD_HALF, HEAD_USER)
@@ -357,9 +397,11 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         outer, inner = step // inner_tiles % outer_tiles, step % inner_tiles
         m_tile, n_tile = (outer, inner) if tiling.m_outer else (inner, outer)
         groups = min(tiling.groups, nest.groups - g_tile * tiling.groups)
-        row_first, width_first = m_tile // width_tiles * tiling.rows, m_tile % width_tiles * tiling.width
+        row_tile, width_first = m_tile // width_tiles, m_tile % width_tiles * tiling.width
+        first_map, row_first = row_tile // row_tiles * most_maps, row_tile % row_tiles * tiling.rows
+        maps = min(most_maps, nest.images - first_map)
         rows, width = min(tiling.rows, nest.out_rows - row_first), min(tiling.width, nest.out_width - width_first)
-        m, n = rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
+        m, n = maps * rows * width, min(tiling.n, nest.n - n_tile * tiling.n)
         mac_row = NONE
         for k_tile in range(k_tiles):
             k_first = k_tile * tiling.k
@@ -370,14 +412,13 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                 in_rows = span(row_first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
                 in_width = span(width_first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
                 channels = tile_channels(nest, groups, k_first, k)
-                runs = ifmap_runs(nest, in_rows, in_width, channels)
-                num_bytes = bytes_of(in_rows * in_width * channels, machine.activation_bits)
+                runs = ifmap_runs(nest, maps, in_rows, in_width, channels)
+                num_bytes = bytes_of(maps * in_rows * in_width * channels, machine.activation_bits)
                 ifmap_row = put_transfer(
                     machine,
                     stream,
                     cursor,
                     place,
-                    place.gates_loads != 0,
                     True,
                     tile,
                     max(num_bytes, 1),
@@ -385,7 +426,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     IFMAP_DRAM,
                 )
                 locate_ifmap(
-                    nest, machine, stream, ifmap_row, row_first, width_first, in_rows,
+                    nest, machine, stream, ifmap_row, first_map, maps, row_first, width_first, in_rows,
                     first_channel(nest, g_tile * tiling.groups, k_first), max(num_bytes, 1), runs,
                 )  # fmt: skip
                 account(stream, ifmap_row, ACTIVATION_WRITE, num_bytes)
@@ -403,7 +444,6 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     stream,
                     cursor,
                     place,
-                    place.gates_loads != 0,
                     True,
                     tile,
                     num_bytes,
@@ -411,7 +451,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                     nest.weight_dram_amount,
                 )
                 offset = first_weight_byte(nest, machine, g_tile * tiling.groups, groups, n_tile * tiling.n, n, k_first)
-                locate(stream, weight_row, WEIGHT, offset, num_bytes, 1, 0, 1, 0)
+                locate(stream, weight_row, WEIGHT, offset, num_bytes, 1, 0, 1, 0, 1, 0)
                 account(stream, weight_row, nest.weight_write_amount, num_bytes)
                 cursor[half_of] = 1 - cursor[half_of]
                 stream[weight_row, WAITS + 1] = cursor[user_of + cursor[half_of]]
@@ -438,13 +478,15 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         occupancy = ceil_div(vector_ops, nest.drain_lanes) if nest.drain_lanes else 0
         overhead = machine.layer_cycles if first else 0
         drain = put(
-            stream, cursor, place, True, nest.drain_unit, tile, overhead + occupancy,
+            stream, cursor, place, nest.drain_unit, tile, overhead + occupancy,
             overhead + occupancy + nest.drain_latency_cycles,
         )  # fmt: skip
         account(stream, drain, VECTOR_OPS, vector_ops)
+        account(stream, drain, VECTOR_MULTIPLIES, share(nest.vector_multiplies, outputs, now, total_outputs))
+        account(stream, drain, EXPONENTIALS, share(nest.exponentials, outputs, now, total_outputs))
         if nest.has_macs:
             stream[drain, WAITS + 1] = mac_row
-            account(stream, drain, PSUM_READ, bytes_of(now, machine.psum_bits))
+            account(stream, drain, PSUM_READ, groups * psum_bytes(nest, machine, m, n))
             account(stream, drain, DRAINED_PSUMS, now)
         else:
             stream[drain, WAITS + 1] = ifmap_row
@@ -470,7 +512,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             cursor[PENDING] = drain
             cursor[PENDING_BYTES] = ofmap_bytes
             cursor[PENDING_RUNS] = 1 if n_tiles * g_tiles == 1 else min(m, ofmap_bytes)
-            first_pixel = row_first * nest.out_width + width_first
+            first_pixel = (first_map * nest.out_rows + row_first) * nest.out_width + width_first
             channel = g_tile * tiling.groups * nest.n + n_tile * tiling.n
             if n_tiles * g_tiles == 1:
                 cursor[PENDING_OFFSET] = nest.ofmap_bytes * outputs // total_outputs
@@ -499,11 +541,16 @@ def tile_channels(nest: Nest, groups: int, k_first: int, k: int) -> int:
 
 
 @jit
-def ifmap_runs(nest: Nest, in_rows: int, in_width: int, channels: int) -> int:
-    """Contiguous runs of an ifmap tile; maps lie in DRAM row by row, all channels of a pixel together."""
+def ifmap_runs(nest: Nest, maps: int, in_rows: int, in_width: int, channels: int) -> int:
+    """Contiguous runs of `maps` equal pieces of maps, one piece of each.
+
+    Maps lie in DRAM one after the other, row by row, all channels of a pixel together.
+    """
     if channels < nest.in_channels:
-        return max(in_rows * in_width, 1)
-    return max(in_rows, 1) if in_width < nest.in_width else 1
+        return max(maps * in_rows * in_width, 1)
+    if in_width < nest.in_width:
+        return max(maps * in_rows, 1)
+    return 1 if in_rows == nest.in_rows else maps
 
 
 @jit
@@ -521,6 +568,8 @@ def locate_ifmap(
     machine: Machine,
     stream: Int64s,
     row: int,
+    first_map: int,
+    maps: int,
     row_first: int,
     width_first: int,
     in_rows: int,
@@ -528,14 +577,18 @@ def locate_ifmap(
     num_bytes: int,
     runs: int,
 ) -> None:
-    """Say where an ifmap tile lies: maps are stored row by row, pixel by pixel, each from a whole byte on."""
+    """Say where an ifmap tile lies: map by map, and these row by row, pixel by pixel, each from a whole byte on."""
     pixel_bytes = bytes_of(nest.in_channels, machine.activation_bits)
+    map_bytes = nest.in_rows * nest.in_width * pixel_bytes
+    if runs == 1:
+        maps = 1  # one map or part of it, or whole maps in one piece
     first_row = min(max(row_first * nest.stride_rows - nest.pad_rows, 0), nest.in_rows - 1)
     first_column = min(max(width_first * nest.stride_width - nest.pad_width, 0), nest.in_width - 1)
-    offset = (first_row * nest.in_width + first_column) * pixel_bytes + channel * machine.activation_bits // 8
-    bands = max(in_rows, 1) if runs > 1 else 1
+    offset = first_map * map_bytes + (first_row * nest.in_width + first_column) * pixel_bytes
+    offset += channel * machine.activation_bits // 8
+    bands = max(in_rows, 1) if runs > maps else 1
     run_bytes, skip = ceil_div(num_bytes, runs), nest.in_width * pixel_bytes
-    locate(stream, row, SOURCE, offset, run_bytes, runs // bands, pixel_bytes, bands, skip)
+    locate(stream, row, SOURCE, offset, run_bytes, runs // maps // bands, pixel_bytes, bands, skip, maps, map_bytes)
 
 
 @jit
@@ -554,9 +607,10 @@ def locate_ofmap(
 ) -> None:
     """Note where the held-back store will go: `m` pixels from `first_pixel` on, or what a fused pool makes of them.
 
-    A pooled pixel is written by the tile that completes its share, so a small tile may have nothing to write yet.
+    Pixels are counted over all maps of a batch, which lie one after the other. A pooled pixel is written by the tile
+    that completes its share, so a small tile may have nothing to write yet.
     """
-    outputs, pixels = nest.groups * nest.n, nest.out_rows * nest.out_width
+    outputs, pixels = nest.groups * nest.n, nest.images * nest.out_rows * nest.out_width
     kept = max(nest.ofmap_bytes * 8 // machine.activation_bits // outputs, 1)  # pixels behind a fused pool
     pixel_bytes = bytes_of(outputs, machine.activation_bits)
     first = kept * first_pixel // pixels
@@ -581,6 +635,26 @@ def array_timing(fold: FoldTiming, groups: int, m: int, k: int, n: int) -> tuple
         return groups * num_folds, groups * fold_pes, cycles, cycles
     latency = max((groups - 1) * occupancy + latency, groups * occupancy)
     return groups * num_folds, groups * fold_pes, groups * occupancy, latency
+
+
+@jit
+def accessed_bytes(times: int, extent: int, lanes: int, bits: int, access_bits: int) -> int:
+    """Bytes of `times` passes over `extent` values of `bits`, `lanes` of them side by side in a port.
+
+    An access in part costs as much as a whole one.
+    """
+    accesses = extent // lanes * ceil_div(lanes * bits, access_bits) + ceil_div(extent % lanes * bits, access_bits)
+    return ceil_div(times * accesses * access_bits, 8)
+
+
+@jit
+def psum_bytes(nest: Nest, machine: Machine, m: int, n: int) -> int:
+    """Bytes accessed in the psum buffer when m×n sums are written or read once, one row of the array at a time."""
+    fold = machine.fold
+    if nest.mac_lanes:
+        return bytes_of(m * n, machine.psum_bits)
+    rows, across = (n, m) if fold.stationary == STATIONARY_IS else (m, n)
+    return accessed_bytes(rows, across, fold.cols, machine.psum_bits, machine.psum_access_bits)
 
 
 @jit
@@ -611,23 +685,39 @@ def put_macs(
     if first:
         occupancy += overhead
         latency += overhead
-    row = put(stream, cursor, place, True, nest.mac_unit, tile, occupancy, latency)
+    row = put(stream, cursor, place, nest.mac_unit, tile, occupancy, latency)
     account(stream, row, MACS, groups * m * k * n)
     account(stream, row, FOLDS, num_folds)
     account(stream, row, FOLD_PES, fold_pes)
-    # the operand that stays in the PEs is read once; the others once per pass over it
-    k_folds = ceil_div(k, fold.rows)
+    # the operand that stays in the PEs is read once; the others once per pass over it, and those passes cross the
+    # whole array: what enters a row leaves it at the far edge, whether or not the PEs on the way have work
+    k_folds, m_folds, n_folds = ceil_div(k, fold.rows), ceil_div(m, fold.cols), ceil_div(n, fold.cols)
+    bits, weight_access, access = weight_bits(nest, machine), machine.weight_access_bits, machine.activation_access_bits
+    macs = groups * m * k * n
     if nest.mac_lanes:
-        ifmap_reads, weight_reads, k_folds = m * k, k * n, 1
+        k_folds, ifmap_hops, weight_hops, psum_hops = 1, macs, macs, macs
+        ifmap_read, weight_read = bytes_of(groups * m * k, machine.activation_bits), bytes_of(groups * k * n, bits)
     elif fold.stationary == STATIONARY_IS:
-        ifmap_reads, weight_reads = m * k, k * n * ceil_div(m, fold.cols)
+        ifmap_hops, weight_hops, psum_hops = 0, k * n * m_folds * fold.cols, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * k, m, fold.cols, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * n * m_folds, k, fold.rows, bits, weight_access)
     elif fold.stationary == STATIONARY_OS:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n * ceil_div(m, fold.rows)
-        k_folds = 1
+        m_folds, k_folds = ceil_div(m, fold.rows), 1
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, k * n * m_folds * fold.rows, m * k * n
+        ifmap_read = accessed_bytes(groups * k * n_folds, m, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k * m_folds, n, fold.cols, bits, weight_access)
     else:
-        ifmap_reads, weight_reads = m * k * ceil_div(n, fold.cols), k * n
-    account(stream, row, ACTIVATION_READ, bytes_of(groups * ifmap_reads, machine.activation_bits))
-    account(stream, row, nest.weight_read_amount, bytes_of(groups * weight_reads, weight_bits(nest, machine)))
-    account(stream, row, PSUM_WRITE, bytes_of(groups * m * n * k_folds, machine.psum_bits))
-    account(stream, row, PSUM_READ, bytes_of(groups * m * n * (k_folds - (1 if first_k else 0)), machine.psum_bits))
+        ifmap_hops, weight_hops, psum_hops = m * k * n_folds * fold.cols, 0, m * n * k_folds * fold.rows
+        ifmap_read = accessed_bytes(groups * m * n_folds, k, fold.rows, machine.activation_bits, access)
+        weight_read = accessed_bytes(groups * k, n, fold.cols, bits, weight_access)
+    if not nest.mac_lanes:
+        ifmap_hops, weight_hops, psum_hops = groups * ifmap_hops, groups * weight_hops, groups * psum_hops
+    account(stream, row, IFMAP_HOPS, ifmap_hops)
+    account(stream, row, WEIGHT_HOPS, weight_hops)
+    account(stream, row, PSUM_HOPS, psum_hops)
+    account(stream, row, ACTIVATION_READ, ifmap_read)
+    account(stream, row, nest.weight_read_amount, weight_read)
+    written = groups * psum_bytes(nest, machine, m, n)
+    account(stream, row, PSUM_WRITE, written * k_folds)
+    account(stream, row, PSUM_READ, written * (k_folds - (1 if first_k else 0)))
     return row

@@ -10,6 +10,7 @@ from ceesim.hardware.array import Profile
 from ceesim.hardware.dram_timing import num_devices, peak_bytes_per_s
 from ceesim.hardware.energy.actions import Action, State
 from ceesim.hardware.energy.dram import SPECS
+from ceesim.hardware.energy.memories import memories
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DmaQueues, DramModel, Hardware, Objective
 from ceesim.mapping.folds import fold_timing
@@ -30,6 +31,7 @@ def machine_of(hardware: Hardware) -> Machine:
     if hardware.dram.model is DramModel.BANKED:  # no link is faster than the pins behind it
         pins = peak_bytes_per_s(hardware.dram)
         bandwidth = pins if bandwidth is None else min(bandwidth, pins)
+    access_bits = {name: memory.access_bits for name, memory in memories(hardware).items()}
     cycle_cost, byte_cost = _costs(hardware)
     numerator, denominator = 0, 1
     if bandwidth is not None:
@@ -42,6 +44,9 @@ def machine_of(hardware: Hardware) -> Machine:
         weight_bits=hardware.precision.weight_bits,
         activation_bits=hardware.precision.activation_bits,
         psum_bits=hardware.precision.psum_bits,
+        weight_access_bits=access_bits["weight"],
+        activation_access_bits=access_bits["activation"],
+        psum_access_bits=access_bits["psum"],
         layer_cycles=hardware.control.layer_cycles,
         beat_bytes=dma.beat_bytes,
         request_bytes=dma.request_bytes,

@@ -47,8 +47,12 @@ def compute_unit(layer: FusedLayer, hardware: Hardware) -> Unit:
     return Unit.ARRAY if layer.main.gemm else Unit.VECTOR
 
 
-def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
-    """The loop nest of `layer` with its operands where `operands` says."""
+def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: int = 1) -> Nest:
+    """The loop nest of `layer` over `images` inputs, with its operands where `operands` says.
+
+    Inputs share the weights. The two operands of a matrix product are both per input, so a batch is that many products
+    more. Stored constants of vector ops come with every map.
+    """
     op = layer.main
     unit = compute_unit(layer, hardware)
     drain_unit = Unit.EXIT if unit is Unit.EXIT else Unit.VECTOR
@@ -77,6 +81,13 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         if not weight_far:
             weight_read = Amount.ACTIVATION_BUFFER_READ_BYTES
     precision = hardware.precision
+    all_vector_ops, all_reads = images * layer.vector_ops, images * (sum(sizes) + op.num_constants)
+    ofmap_bytes = ceil_div(images * layer.output_elements * precision.activation_bits, 8)
+    side_bytes = sum(ceil_div(images * size * precision.activation_bits, 8) for _, size in layer.side_outputs)
+    multiplies, exponentials = images * layer.vector_multiplies, images * layer.exponentials
+    groups = gemm.count if gemm else channels if pooled else 1
+    if op.kind is OpKind.MATMUL:
+        groups, loaded, images = images * groups, images * loaded, 1
     return Nest(
         has_macs=int(gemm is not None),
         mac_unit=int(unit),
@@ -84,7 +95,8 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         drain_unit=int(drain_unit),
         drain_lanes=lanes,
         drain_latency_cycles=latency_cycles,
-        groups=gemm.count if gemm else channels if pooled else 1,
+        groups=groups,
+        images=images,
         out_rows=rows,
         out_width=width,
         k=gemm.k if gemm else 1,
@@ -105,10 +117,12 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands) -> Nest:
         weight_write_amount=int(weight_write),
         bias_bits=precision.psum_bits if op.num_biases else 0,
         ofmap_to_dram=int(operands.ofmap_to_dram),
-        ofmap_bytes=ceil_div(layer.output_elements * precision.activation_bits, 8),
-        side_bytes=sum(ceil_div(size * precision.activation_bits, 8) for _, size in layer.side_outputs),
-        vector_ops=layer.vector_ops,
-        vector_reads=sum(sizes) + op.num_constants,
+        ofmap_bytes=ofmap_bytes,
+        side_bytes=side_bytes,
+        vector_ops=all_vector_ops,
+        vector_multiplies=multiplies,
+        exponentials=exponentials,
+        vector_reads=all_reads,
     )
 
 

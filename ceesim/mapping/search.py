@@ -38,6 +38,7 @@ from ceesim.mapping.loops import (
     emit,
     flush_store,
     ifmap_runs,
+    maps_per_tile,
     max_rows,
     new_cursor,
     new_stream,
@@ -97,112 +98,180 @@ def edge(size: int, extent: int) -> int:
 
 
 @jit
+def alike(size: int, extent: int, is_edge: int) -> tuple[int, int]:
+    """(extent, count) of the whole tiles along a dimension; with `is_edge` of the smaller last one, if there is one."""
+    if is_edge:
+        rest = size % extent
+        return rest, min(rest, 1)
+    return extent, size // extent
+
+
+@jit
 def mac_cycles(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int, int]:
     """(occupancy of the MAC unit for the whole layer, latency of its first tile, latency of its last tile)."""
+    if not nest.has_macs:
+        return 0, 0, 0
     if nest.mac_lanes:
-        macs = nest.groups * nest.out_rows * nest.out_width * nest.k * nest.n
+        macs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.k * nest.n
         return ceil_div(macs, nest.mac_lanes), nest.drain_latency_cycles, nest.drain_latency_cycles
     total, first, last = 0, 0, 0
-    for a in range(8):
-        groups, group_count = tiling.groups, nest.groups // tiling.groups
-        rows, row_count = tiling.rows, nest.out_rows // tiling.rows
-        width, width_count = tiling.width, nest.out_width // tiling.width
-        if a & 1:
-            groups, group_count = nest.groups % tiling.groups, 1
-        if a & 2:
-            rows, row_count = nest.out_rows % tiling.rows, 1
-        if a & 4:
-            width, width_count = nest.out_width % tiling.width, 1
-        if groups * group_count * rows * row_count * width * width_count == 0:
-            continue
-        for b in range(4):
-            k, k_count = tiling.k, nest.k // tiling.k
-            n, n_count = tiling.n, nest.n // tiling.n
-            if b & 1:
-                k, k_count = nest.k % tiling.k, 1
-            if b & 2:
-                n, n_count = nest.n % tiling.n, 1
-            if k * k_count * n * n_count == 0:
-                continue
-            _, _, occupancy, last = array_timing(machine.fold, groups, rows * width, k, n)
-            total += group_count * row_count * width_count * k_count * n_count * occupancy
-            if first == 0:
-                first = last
+    most_maps, most_rows = maps_per_tile(nest, tiling), min(tiling.rows, nest.out_rows)
+    for g_edge in range(2):
+        groups, g_count = alike(nest.groups, tiling.groups, g_edge)
+        for map_edge in range(2 if g_count else 0):
+            maps, map_count = alike(nest.images, most_maps, map_edge)
+            for row_edge in range(2 if map_count else 0):
+                rows, row_count = alike(nest.out_rows, most_rows, row_edge)
+                for width_edge in range(2 if row_count else 0):
+                    width, width_count = alike(nest.out_width, tiling.width, width_edge)
+                    m, m_count = maps * rows * width, map_count * row_count * width_count
+                    for k_edge in range(2 if width_count else 0):
+                        k, k_count = alike(nest.k, tiling.k, k_edge)
+                        for n_edge in range(2 if k_count else 0):
+                            n, n_count = alike(nest.n, tiling.n, n_edge)
+                            if n_count:
+                                _, _, occupancy, last = array_timing(machine.fold, groups, m, k, n)
+                                total += g_count * m_count * k_count * n_count * occupancy
+                                if first == 0:
+                                    first = last
     return total, first, last
 
 
 @jit
-def load_traffic(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int, int, int]:
-    """(DRAM bytes, occupancy of all loads, latency of the first tile's slower load, least latency beyond occupancy)."""
-    g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
-    width_tiles = ceil_div(nest.out_width, tiling.width)
-    total, busy, first, beyond = 0, 0, 0, 1 << 62
-    if nest.ifmap_from_dram:
-        passes = n_tiles
-        if k_tiles == 1 and (tiling.m_outer or m_tiles == 1):
-            passes = 1
-        if g_tiles * m_tiles * k_tiles == 1:
-            passes = 1
-        for a in range(2):
-            groups, group_count = tiling.groups, nest.groups // tiling.groups
-            if a:
-                groups, group_count = nest.groups % tiling.groups, 1
-            if groups == 0:
-                continue
-            for m_tile in range(m_tiles):
-                row_first, width_first = m_tile // width_tiles * tiling.rows, m_tile % width_tiles * tiling.width
-                rows = min(tiling.rows, nest.out_rows - row_first)
-                width = min(tiling.width, nest.out_width - width_first)
-                in_rows = span(row_first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
-                in_width = span(width_first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
-                for k_tile in range(k_tiles):
-                    k_first = k_tile * tiling.k
-                    k = min(tiling.k, nest.k - k_first)
-                    channels = tile_channels(nest, groups, k_first, k)
-                    size = max(bytes_of(in_rows * in_width * channels, machine.activation_bits), 1)
-                    runs = ifmap_runs(nest, in_rows, in_width, channels)
-                    occupancy, latency, _, _ = transfer(machine, size, runs, True)
-                    total += group_count * passes * size
-                    busy += group_count * passes * occupancy
-                    beyond = min(beyond, latency - occupancy)
-                    if first == 0:
-                        first = latency
-    if nest.weight_from_dram:
-        passes = m_tiles
-        if k_tiles == 1 and (not tiling.m_outer or n_tiles == 1):
-            passes = 1
-        if g_tiles * k_tiles * n_tiles == 1:
-            passes = 1
-        bits = weight_bits(nest, machine)
-        first_weight = 0
-        for a in range(8):
-            groups, group_count = tiling.groups, nest.groups // tiling.groups
-            k, k_count = tiling.k, nest.k // tiling.k
-            n, n_count = tiling.n, nest.n // tiling.n
-            if a & 1:
-                groups, group_count = nest.groups % tiling.groups, 1
-            if a & 2:
-                k, k_count = nest.k % tiling.k, 1
-            if a & 4:
-                n, n_count = nest.n % tiling.n, 1
-            count = group_count * k_count * n_count * passes
-            if groups * k * n * count == 0:
-                continue
-            # one k tile of all carries the biases
-            with_bias = group_count * n_count * passes if (a & 2) == 0 or k_tiles == 1 else 0
-            for carries in range(2):
-                times = with_bias if carries else count - with_bias
-                if times == 0:
-                    continue
-                size = ceil_div(groups * k * n * bits + (groups * n * nest.bias_bits if carries else 0), 8)
-                occupancy, latency, _, _ = transfer(machine, size, 1, True)
+def tile_rows(nest: Nest, tiling: Tiling, tile: int) -> int:
+    """Ifmap rows of one map that a tile loads, counted along the rows."""
+    first = tile * tiling.rows
+    rows = min(tiling.rows, nest.out_rows - first)
+    return span(first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
+
+
+@jit
+def tile_width(nest: Nest, tiling: Tiling, tile: int) -> int:
+    """Ifmap columns that a tile loads, counted along the width."""
+    first = tile * tiling.width
+    width = min(tiling.width, nest.out_width - first)
+    return span(first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
+
+
+@jit
+def tile_depth(nest: Nest, tiling: Tiling, groups: int, tile: int) -> int:
+    """Channels of `groups` groups that a tile loads, counted along k."""
+    first = tile * tiling.k
+    return tile_channels(nest, groups, first, min(tiling.k, nest.k - first))
+
+
+class Loads(NamedTuple):
+    """What the loads of one operand cost if each of its tiles is loaded once."""
+
+    num_bytes: int
+    busy_cycles: int
+    first_latency: int
+    """Of the first tile."""
+    beyond_cycles: int
+    """The least by which a load's latency exceeds its occupancy."""
+
+
+NO_LOADS: Final = Loads(0, 0, 0, 1 << 62)
+
+
+@jit
+def loads_of_maps(nest: Nest, tiling: Tiling, machine: Machine, groups: int, maps: int) -> Loads:
+    """Of all ifmap tiles of `groups` and of `maps` maps that tiles take together.
+
+    They are many, but alike but for padding and edges: a run of equal ones is priced once.
+    """
+    k_tiles = ceil_div(nest.k, tiling.k)
+    row_tiles, width_tiles = ceil_div(nest.out_rows, tiling.rows), ceil_div(nest.out_width, tiling.width)
+    total, busy, first, beyond = NO_LOADS
+    row_tile = 0
+    while row_tile < row_tiles:
+        in_rows, next_row = tile_rows(nest, tiling, row_tile), row_tile + 1
+        while next_row < row_tiles and tile_rows(nest, tiling, next_row) == in_rows:
+            next_row += 1
+        width_tile = 0
+        while width_tile < width_tiles:
+            in_width, next_width = tile_width(nest, tiling, width_tile), width_tile + 1
+            while next_width < width_tiles and tile_width(nest, tiling, next_width) == in_width:
+                next_width += 1
+            k_tile = 0
+            while k_tile < k_tiles:
+                channels, next_k = tile_depth(nest, tiling, groups, k_tile), k_tile + 1
+                while next_k < k_tiles and tile_depth(nest, tiling, groups, next_k) == channels:
+                    next_k += 1
+                size = max(bytes_of(maps * in_rows * in_width * channels, machine.activation_bits), 1)
+                runs = ifmap_runs(nest, maps, in_rows, in_width, channels)
+                occupancy, latency, _, _ = transfer(machine, size, runs, True)
+                times = (next_row - row_tile) * (next_width - width_tile) * (next_k - k_tile)
                 total += times * size
                 busy += times * occupancy
                 beyond = min(beyond, latency - occupancy)
-                if carries and first_weight == 0:
-                    first_weight = latency
-        first = max(first, first_weight)
-    return total, busy, first, beyond if busy or first else 0
+                if first == 0:
+                    first = latency
+                k_tile = next_k
+            width_tile = next_width
+        row_tile = next_row
+    return Loads(total, busy, first, beyond)
+
+
+@jit
+def ifmap_loads(nest: Nest, tiling: Tiling, machine: Machine) -> Loads:
+    """Of the ifmap."""
+    if not nest.ifmap_from_dram:
+        return NO_LOADS
+    total, busy, first, beyond = NO_LOADS
+    most_maps = maps_per_tile(nest, tiling)
+    for g_edge in range(2):
+        groups, g_count = alike(nest.groups, tiling.groups, g_edge)
+        for map_edge in range(2 if g_count else 0):
+            maps, map_count = alike(nest.images, most_maps, map_edge)
+            if map_count:
+                each = loads_of_maps(nest, tiling, machine, groups, maps)
+                total += g_count * map_count * each.num_bytes
+                busy += g_count * map_count * each.busy_cycles
+                beyond = min(beyond, each.beyond_cycles)
+                first = each.first_latency if first == 0 else first
+    return Loads(total, busy, first, beyond)
+
+
+@jit
+def weight_loads(nest: Nest, tiling: Tiling, machine: Machine) -> Loads:
+    """Of the weights; it does not depend on rows and width."""
+    if not nest.weight_from_dram:
+        return NO_LOADS
+    bits = weight_bits(nest, machine)
+    total, busy, first, beyond = NO_LOADS
+    for g_edge in range(2):
+        groups, g_count = alike(nest.groups, tiling.groups, g_edge)
+        for k_edge in range(2 if g_count else 0):
+            k, k_count = alike(nest.k, tiling.k, k_edge)
+            for n_edge in range(2 if k_count else 0):
+                n, n_count = alike(nest.n, tiling.n, n_edge)
+                # one k tile of all carries the biases
+                with_bias = 0 if k_edge and tiling.k < nest.k else g_count * n_count
+                for carries in range(2):
+                    times = with_bias if carries else g_count * k_count * n_count - with_bias
+                    if times == 0:
+                        continue
+                    size = ceil_div(groups * k * n * bits + (groups * n * nest.bias_bits if carries else 0), 8)
+                    occupancy, latency, _, _ = transfer(machine, size, 1, True)
+                    total += times * size
+                    busy += times * occupancy
+                    beyond = min(beyond, latency - occupancy)
+                    if carries and first == 0:
+                        first = latency
+    return Loads(total, busy, first, beyond)
+
+
+@jit
+def passes(nest: Nest, tiling: Tiling) -> tuple[int, int]:
+    """How often each tile of the ifmap and of the weights is loaded."""
+    g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
+    ifmap, weight = n_tiles, m_tiles
+    if (k_tiles == 1 and (tiling.m_outer or m_tiles == 1)) or g_tiles * m_tiles * k_tiles == 1:
+        ifmap = 1
+    if (k_tiles == 1 and (not tiling.m_outer or n_tiles == 1)) or g_tiles * k_tiles * n_tiles == 1:
+        weight = 1
+    return ifmap, weight
 
 
 @jit
@@ -212,18 +281,31 @@ def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]
     Whichever unit is the busiest must work off all it has to, after the first tile has reached it and before the last
     tile has passed the units behind it.
     """
-    num_bytes, loading, first_load, beyond = load_traffic(nest, tiling, machine)
-    outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
-    last_outputs = edge(nest.groups, tiling.groups) * edge(nest.out_rows, tiling.rows)
+    ifmap, weight = ifmap_loads(nest, tiling, machine), weight_loads(nest, tiling, machine)
+    return bound_of(nest, tiling, machine, ifmap, weight, mac_cycles(nest, tiling, machine))
+
+
+@jit
+def bound_of(
+    nest: Nest, tiling: Tiling, machine: Machine, ifmap: Loads, weight: Loads, mac_times: tuple[int, int, int]
+) -> tuple[int, int]:
+    """`lower_bound` of parts that many tilings have in common."""
+    ifmap_passes, weight_passes = passes(nest, tiling)
+    num_bytes = ifmap_passes * ifmap.num_bytes + weight_passes * weight.num_bytes
+    loading = ifmap_passes * ifmap.busy_cycles + weight_passes * weight.busy_cycles
+    first_load = max(ifmap.first_latency, weight.first_latency)
+    beyond = min(ifmap.beyond_cycles, weight.beyond_cycles) if nest.ifmap_from_dram or nest.weight_from_dram else 0
+    outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
+    last_outputs = edge(nest.groups, tiling.groups) * edge(nest.images, maps_per_tile(nest, tiling))
+    last_outputs *= edge(nest.out_rows, min(tiling.rows, nest.out_rows))
     last_outputs *= edge(nest.out_width, tiling.width) * edge(nest.n, tiling.n)
     vector, last_vector = 0, 0
     if nest.drain_lanes:
         vector = ceil_div(nest.vector_ops, nest.drain_lanes)
         last_vector = nest.vector_ops * last_outputs // outputs // nest.drain_lanes
-    macs, first_mac, last_mac = 0, 0, 0
+    macs, first_mac, last_mac = mac_times
     setup = machine.layer_cycles
     if nest.has_macs:
-        macs, first_mac, last_mac = mac_cycles(nest, tiling, machine)
         setup += 0 if nest.mac_lanes else machine.fold.overhead_cycles
     last_drain = last_vector + nest.drain_latency_cycles
     behind_mac = last_drain
@@ -241,13 +323,19 @@ def lower_bound(nest: Nest, tiling: Tiling, machine: Machine) -> tuple[int, int]
 
 
 @jit
+def weights_fit(nest: Nest, groups: int, k: int, n: int, machine: Machine, capacity: Capacity) -> bool:
+    """Whether weight tiles of `groups` × `k` × `n` fit, biases and the other half of the double buffer included."""
+    if not nest.weight_from_dram:
+        return True
+    bits = groups * k * n * weight_bits(nest, machine) + groups * n * nest.bias_bits
+    return 2 * ceil_div(bits, 8) <= capacity.weight_bytes
+
+
+@jit
 def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bool:
     """Whether a tile and its double fit each buffer; an operand that is one single tile needs no double."""
-    if nest.weight_from_dram:
-        bits = weight_bits(nest, machine)
-        biases = tiling.groups * tiling.n * nest.bias_bits
-        if 2 * ceil_div(tiling.groups * tiling.k * tiling.n * bits + biases, 8) > capacity.weight_bytes:
-            return False
+    if not weights_fit(nest, tiling.groups, tiling.k, tiling.n, machine, capacity):
+        return False
     if nest.has_macs:
         outputs = tiling.groups * tiling.rows * tiling.width * tiling.n
         if 2 * bytes_of(outputs, machine.psum_bits) > capacity.psum_bytes:
@@ -255,17 +343,16 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
     needed = 0
     g_tiles, m_tiles, k_tiles, n_tiles = num_tiles(nest, tiling)
     if nest.ifmap_from_dram:
-        in_rows = (tiling.rows - 1) * nest.stride_rows + nest.kernel_rows
+        in_rows = (min(tiling.rows, nest.out_rows) - 1) * nest.stride_rows + nest.kernel_rows
+        in_rows = maps_per_tile(nest, tiling) * min(in_rows, nest.in_rows)
         in_width = (tiling.width - 1) * nest.stride_width + nest.kernel_width
         channels = tile_channels(nest, tiling.groups, 0, tiling.k)
         for k_tile in range(1, k_tiles):  # a tile that begins in the middle of a channel may touch one more
-            k_first = k_tile * tiling.k
-            k = min(tiling.k, nest.k - k_first)
-            channels = max(channels, tile_channels(nest, tiling.groups, k_first, k))
-        size = bytes_of(min(in_rows, nest.in_rows) * min(in_width, nest.in_width) * channels, machine.activation_bits)
+            channels = max(channels, tile_depth(nest, tiling, tiling.groups, k_tile))
+        size = bytes_of(in_rows * min(in_width, nest.in_width) * channels, machine.activation_bits)
         needed += size if g_tiles * m_tiles * k_tiles == 1 else 2 * size
     if nest.ofmap_to_dram:
-        total_outputs = nest.groups * nest.out_rows * nest.out_width * nest.n
+        total_outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
         outputs = tiling.groups * tiling.rows * tiling.width * tiling.n
         size = ceil_div(nest.ofmap_bytes * outputs, total_outputs)
         needed += size if g_tiles * m_tiles * n_tiles == 1 else 2 * size
@@ -273,11 +360,21 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
 
 
 @jit
+def most_needed(nest: Nest, machine: Machine) -> tuple[int, int, int]:
+    """Bytes of weights, psums and activations beyond which more room admits no other tiling: every tile twice."""
+    bits = nest.groups * nest.n * (nest.k * weight_bits(nest, machine) + nest.bias_bits)
+    outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
+    channels = nest.groups * ceil_div(nest.in_channels, nest.groups)
+    ifmap = bytes_of(nest.images * nest.in_rows * nest.in_width * channels, machine.activation_bits)
+    return 2 * ceil_div(bits, 8), 2 * bytes_of(outputs, machine.psum_bits), 2 * (ifmap + nest.ofmap_bytes)
+
+
+@jit
 def time_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s) -> int:
     """Cycles of the layer lowered on its own, from its first command to its last finish."""
     stream = new_stream(max_rows(nest, tiling), False)
     cursor = new_cursor()
-    emit(nest, tiling, machine, Place(0, 1, NONE, 0, NONE, NONE, NONE), stream, cursor)
+    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = cursor[ROW]
     return execute_rows(
@@ -300,6 +397,8 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
     row_extents = distinct_extents(nest.out_rows, 1)
     width_extents = distinct_extents(nest.out_width, 1)
     group_extents = distinct_extents(nest.groups, 1)
+    map_extents = distinct_extents(nest.images, 1)
+    num_spatial = len(row_extents) + len(width_extents) - 1
     found = np.empty((256, 9), np.int64)
     count = 0
     for g in group_extents:
@@ -307,28 +406,58 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
             for n in n_extents:
                 if g > 1 and (k < nest.k or n < nest.n):
                     continue
-                for spatial in range(len(row_extents) + len(width_extents) - 1):
+                if not weights_fit(nest, g, k, n, machine, capacity):
+                    continue
+                weight = weight_loads(nest, Tiling(g, 1, 1, k, n, 0), machine)
+                for spatial in range(num_spatial + len(map_extents) - 1):
                     if spatial < len(row_extents):
                         rows, width = row_extents[spatial], nest.out_width
+                    elif spatial >= num_spatial:
+                        rows, width = map_extents[spatial - num_spatial] * nest.out_rows, nest.out_width
                     else:
                         rows, width = 1, width_extents[spatial - len(row_extents) + 1]
-                    for m_outer in range(2):
-                        tiling = Tiling(g, rows, width, k, n, m_outer)
-                        if not fits(nest, tiling, machine, capacity):
-                            break
-                        _, m_tiles, _, n_tiles = num_tiles(nest, tiling)
-                        if m_outer and (m_tiles == 1 or n_tiles == 1):
-                            break
+                    tiling = Tiling(g, rows, width, k, n, 0)
+                    if not fits(nest, tiling, machine, capacity):
+                        continue
+                    ifmap, mac_times = ifmap_loads(nest, tiling, machine), mac_cycles(nest, tiling, machine)
+                    _, m_tiles, _, n_tiles = num_tiles(nest, tiling)
+                    for m_outer in range(2 if m_tiles > 1 and n_tiles > 1 else 1):
                         if count == len(found):
                             grown = np.empty((2 * count, 9), np.int64)
                             grown[:count] = found
                             found = grown
-                        bound, bytes_loaded = lower_bound(nest, tiling, machine)
+                        tiling = Tiling(g, rows, width, k, n, m_outer)
+                        bound, bytes_loaded = bound_of(nest, tiling, machine, ifmap, weight, mac_times)
                         row = found[count]
                         row[0], row[1], row[2], row[3], row[4], row[5] = g, rows, width, k, n, m_outer
                         row[BOUND], row[BYTES], row[COMMANDS] = bound, bytes_loaded, max_rows(nest, tiling)
                         count += 1
     return found[:count]
+
+
+@jit
+def tiling_of(row: Int64s) -> Tiling:
+    """The tiling that a row of `candidates` stands for."""
+    return Tiling(row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+@jit
+def foremost(table: Int64s, steps: Int64s) -> int:
+    """The candidate that `in_order` puts first."""
+    first = 0
+    for i in range(1, len(table)):
+        row, other = table[i], table[first]
+        if (steps[i], row[BYTES], row[COMMANDS]) < (steps[first], other[BYTES], other[COMMANDS]):
+            first = i
+    return first
+
+
+@jit
+def in_order(table: Int64s, steps: Int64s, order: Int64s) -> Int64s:
+    """The candidates of `order`: those of the least step first, then of the fewest bytes, then commands."""
+    order = order[np.argsort(table[order, COMMANDS], kind="mergesort")]
+    order = order[np.argsort(table[order, BYTES], kind="mergesort")]
+    return order[np.argsort(steps[order], kind="mergesort")]
 
 
 @jit
@@ -344,20 +473,22 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
         return best
     least = table[:, BOUND] * machine.cycle_cost + table[:, BYTES] * machine.byte_cost
     resolution = max(1, least.min() // RESOLUTION)
-    order = np.argsort(table[:, COMMANDS], kind="mergesort")
-    order = order[np.argsort(table[order, BYTES], kind="mergesort")]
-    order = order[np.argsort(least[order] // resolution, kind="mergesort")]
+    steps = least // resolution
+    order, first, first_cycles = np.arange(len(table)), -1, 0
+    if prune:  # once the foremost is timed, only the few that may be as soon are worth putting in order
+        first = foremost(table, steps)
+        first_cycles = time_alone(nest, tiling_of(table[first]), machine, queue)
+        latest = (first_cycles * machine.cycle_cost + table[first, BYTES] * machine.byte_cost) // resolution
+        order = np.flatnonzero(steps <= latest)
     best_step, best_commands = 0, 0
-    for index in order:
-        row = table[index]
-        step = least[index] // resolution
+    for index in in_order(table, steps, order):
+        row, step = table[index], steps[index]
         if prune and best[6] >= 0:
             if step > best_step:
                 break
             if step == best_step and (row[BYTES], row[COMMANDS]) >= (best[7], best_commands):
                 continue
-        tiling = Tiling(row[0], row[1], row[2], row[3], row[4], row[5])
-        cycles = time_alone(nest, tiling, machine, queue)
+        cycles = first_cycles if index == first else time_alone(nest, tiling_of(row), machine, queue)
         best[9] += 1
         step = (cycles * machine.cycle_cost + row[BYTES] * machine.byte_cost) // resolution
         if best[6] < 0 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):

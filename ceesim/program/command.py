@@ -44,6 +44,7 @@ class Amount(IntEnum):
     FOLD_PES = 7
     """PEs that hold work, summed over folds."""
     WEIGHT_BUFFER_READ_BYTES = 8
+    """What the array reads and writes of a buffer counts in whole accesses, what streams through it in bytes."""
     WEIGHT_BUFFER_WRITE_BYTES = 9
     HEAD_BUFFER_READ_BYTES = 10
     HEAD_BUFFER_WRITE_BYTES = 11
@@ -62,8 +63,16 @@ class Amount(IntEnum):
     """Bytes read in whole DRAM bursts."""
     DRAM_WRITE_BURST_BYTES = 23
     DRAM_ACTIVATES = 24
-    """Rows opened. Under a flat memory as if each transfer lay in one piece, a lower bound; banked memory counts them,
-    in every device that stands side by side."""
+    """Rows opened, each in all devices side by side. Under a flat memory as if each transfer lay in one piece, a lower
+    bound; banked memory counts them."""
+    IFMAP_HOPS = 25
+    """Registers that ifmap values are written into on their way, those of PEs without work included."""
+    WEIGHT_HOPS = 26
+    """Likewise of weights that pass; loading stationary ones goes by `FOLD_PES`."""
+    PSUM_HOPS = 27
+    """Likewise of partial sums."""
+    VECTOR_MULTIPLIES = 28
+    """Multiplications among the element-ops; requantisation goes by `DRAINED_PSUMS`."""
 
 
 NUM_AMOUNTS: Final = len(Amount)

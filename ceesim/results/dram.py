@@ -38,10 +38,10 @@ def dram_use(priced: Priced, hardware: Hardware) -> DramUse:
     """How an inference that runs to the end used a DRAM under `dram.model: banked`."""
     amounts, devices = priced.costs.amounts[-1], num_devices(hardware.dram)
     moved = int(amounts[Amount.DRAM_READ_BURST_BYTES] + amounts[Amount.DRAM_WRITE_BURST_BYTES])
-    busy = int(transferring_cycles(priced.costs)[-1])
+    busy = int(transferring_cycles(priced.program, priced.costs)[-1])
     return DramUse(
         num_bursts=moved // (SPECS[hardware.dram.type].burst_bytes * devices),
-        num_activates=int(amounts[Amount.DRAM_ACTIVATES]) // devices,
+        num_activates=int(amounts[Amount.DRAM_ACTIVATES]),
         bytes_per_s=moved * hardware.clock_hz / max(busy, 1),
         peak_bytes_per_s=peak_bytes_per_s(hardware.dram),
     )

@@ -1,7 +1,7 @@
 """What each exit is worth: what its head costs those who pass, and how many must leave for it to pay.
 
 The network is compiled once more without each exit. An input that passes loses the difference of the two full
-latencies; one that leaves saves the rest of the way. The break-even rate is the share, among inputs that reach the
+inferences; one that leaves saves the rest of the way. The break-even rate is the share, among inputs that reach the
 exit, at which the two balance. It is exact if the others would then run to the end, and pessimistic if later exits
 catch some of them.
 """
@@ -9,41 +9,81 @@ catch some of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
 
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import price_network
 
+EXIT_VALUE_COLUMNS: Final = (
+    "exit_index", "num_reaching", "exit_rate", "break_even_rate_latency", "break_even_rate_energy", "head_cycles",
+    "head_energy_pj", "head_dram_bytes",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ExitValue:
-    """One exit's account, in latency.
+    """One exit's account.
 
     Args:
-        head_cycles: what an input that passes loses.
-        break_even_rate: share of the inputs reaching it that must leave; None: it can never pay.
-        exit_rate: share of the inputs reaching it that do leave; None: none reaches it.
+        num_reaching: inputs that get as far as this exit.
+        exit_rate: share of them that leave here; None: there are none.
+        break_even_rate: share of them that must leave for the exit to pay in latency; None: it can never pay.
+        break_even_rate_energy: the same in energy.
+        head_cycles, head_energy_pj, head_dram_bytes: what an input that passes loses.
     """
 
     exit_index: int
-    head_cycles: int
-    break_even_rate: float | None
+    num_reaching: int
     exit_rate: float | None
+    break_even_rate: float | None
+    break_even_rate_energy: float | None
+    head_cycles: int
+    head_energy_pj: float
+    head_dram_bytes: int
+
+    def row(self) -> dict[str, Any]:
+        """Under the names of `EXIT_VALUE_COLUMNS`."""
+        values = (
+            self.exit_index, self.num_reaching, self.exit_rate, self.break_even_rate, self.break_even_rate_energy,
+            self.head_cycles, self.head_energy_pj, self.head_dram_bytes,
+        )  # fmt: skip
+        return dict(zip(EXIT_VALUE_COLUMNS, values, strict=True))
 
 
-def exit_values(result: RunResult) -> list[ExitValue]:
+@lru_cache(maxsize=1)
+def exit_values(result: RunResult) -> tuple[ExitValue, ...]:
     """The account of each exit that the policy keeps."""
     workload, policy = result.trace.workload, result.trace.policy
     kept = policy.kept(workload.num_exits)
-    end, leave = result.dynamic.costs.latency_cycles[-1], result.dynamic.costs.latency_cycles
+    costs, energies = result.dynamic.costs, result.energy(result.dynamic).total
     values, reaching = [], result.trace.num_inputs
     for row, exit_index in enumerate(kept):
         others = tuple(other for other in kept if other != exit_index)
         rates = [1.0] + [0.0] * len(others)  # only `residency: auto` reads them; the pins of the run are what matters
         bare = price_network(workload, others, result.hardware, policy.cost(workload.num_classes), rates)
-        passed = int(end - bare.costs.latency_cycles[-1])
-        saved = int(bare.costs.latency_cycles[-1] - leave[row])
+        full_cycles, full_pj = int(bare.costs.latency_cycles[-1]), float(result.energy(bare).total[-1])
+        head_cycles, head_pj = int(costs.latency_cycles[-1]) - full_cycles, float(energies[-1]) - full_pj
         leaving = int(result.exit_counts[row])
-        rate = passed / (passed + saved) if saved > 0 and passed + saved > 0 else None
-        values.append(ExitValue(exit_index, passed, rate, leaving / reaching if reaching else None))
+        values.append(
+            ExitValue(
+                exit_index=exit_index,
+                num_reaching=reaching,
+                exit_rate=leaving / reaching if reaching else None,
+                break_even_rate=_break_even(head_cycles, full_cycles - int(costs.latency_cycles[row])),
+                break_even_rate_energy=_break_even(head_pj, full_pj - float(energies[row])),
+                head_cycles=head_cycles,
+                head_energy_pj=head_pj,
+                head_dram_bytes=int(costs.dram_bytes[-1] - bare.costs.dram_bytes[-1]),
+            )
+        )
         reaching -= leaving
-    return values
+    return tuple(values)
+
+
+def _break_even(lost: float, saved: float) -> float | None:
+    """Share of inputs that must leave so that what they save makes up for what the others lose; None: it cannot.
+
+    Nobody has to leave where passing costs nothing: next to a head the mapper may tile a layer in a cheaper way.
+    """
+    return max(lost, 0) / (max(lost, 0) + saved) if saved > 0 else None

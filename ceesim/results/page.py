@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +13,10 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
 from ceesim.results.dram import dram_sentence
 from ceesim.results.exit_value import exit_values
+from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers
+from ceesim.results.terminal import plain_table
 from ceesim.results.verdict import verdict
 from ceesim.sim.result import RunResult
 from ceesim.units import format_bytes, format_picojoules, format_seconds
@@ -31,15 +32,20 @@ MOST_LAYERS: Final = 12
 def print_page(result: RunResult, console: Console, *, tiles: bool = False) -> None:
     """Print the page, with the mapper's choices if `tiles`."""
     numbers = summary(result)
+    scenario = result.scenario
+    sentence = (
+        verdict(result).sentence(result.hardware.name) if scenario is None else scenario_sentence(result, numbers)
+    )
     parts: list[RenderableType] = [
         *_headline(result, numbers),
+        *([] if scenario is None else scenario_parts(scenario, result.hardware)),
         _exits(result),
         _layers(result),
         *([_tiles(result)] if tiles else []),
         _comparison(numbers),
         _energy(result, numbers),
         *_footnotes(result),
-        Text(verdict(result).sentence(result.hardware.name), style="bold"),
+        Text(sentence, style="bold"),
     ]
     console.print(Group(*parts), soft_wrap=False)
 
@@ -74,15 +80,8 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-    return table
-
-
 def _exits(result: RunResult) -> Table:
-    table = _table(
+    table = plain_table(
         "Exits", "leaves at", "inputs", "share", "cycles", "time", "energy", "DRAM", "wasted", "head costs", "pays from"
     )
     values = {value.exit_index: value for value in exit_values(result)}
@@ -113,7 +112,9 @@ def _layers(result: RunResult) -> Table:
     left_out = len(rows) - len(shown)
     title = "Layers, for an input that runs to the end"
     title += f" (the {MOST_LAYERS} longest; {left_out} more in layers.csv)" if left_out > 0 else ""
-    table = _table(title, "layer", "kind", "segment", "cycles", "share", "busy", "stall", "utilisation", "bound by")
+    table = plain_table(
+        title, "layer", "kind", "segment", "cycles", "share", "busy", "stall", "utilisation", "bound by"
+    )
     for row in (row for row in rows if row in shown):
         table.add_row(
             row["op"],
@@ -131,10 +132,10 @@ def _layers(result: RunResult) -> Table:
 
 def _tiles(result: RunResult) -> Table:
     """The tiling of every layer: extents of one tile, the outer loop, and how many tiles there are."""
-    table = _table("Tiles", "layer", "groups", "rows", "width", "k", "n", "outer loop", "tiles", "commands")
+    table = plain_table("Tiles", "layer", "groups", "rows", "width", "k", "n", "outer loop", "tiles", "commands")
     program = result.dynamic.program
     for i, layer in enumerate(program.layers):
-        if layer.is_decision:
+        if not layer.tiling:
             continue
         own = program.layer == i
         *extents, m_outer = layer.tiling
@@ -149,7 +150,7 @@ def _tiles(result: RunResult) -> Table:
 
 
 def _comparison(numbers: dict[str, Any]) -> Table:
-    table = _table("Dynamic against static", "per input", "static", "dynamic", "reduction", "95% interval")
+    table = plain_table("Dynamic against static", "per input", "static", "dynamic", "reduction", "95% interval")
     dynamic, static, reduction = numbers["dynamic"], numbers["static"], numbers["reduction"]
     clock_hz = numbers["clock_hz"]
 
@@ -157,9 +158,9 @@ def _comparison(numbers: dict[str, Any]) -> Table:
         interval = reduction["ci95"].get(measure)
         table.add_row(
             name,
-            show(static[key]["mean"]),
+            "–" if static is None else show(static[key]["mean"]),
             show(dynamic[key]["mean"]),
-            f"{reduction[measure]:.2%}",
+            "–" if static is None else f"{reduction[measure]:.2%}",
             "" if interval is None else f"{interval[0]:.2%} – {interval[1]:.2%}",
         )
 
@@ -170,12 +171,12 @@ def _comparison(numbers: dict[str, Any]) -> Table:
     line("DRAM bytes", "dram_bytes", "dram_bytes", lambda value: f"{value:,.0f}")
     latencies = dynamic["latency_cycles"]
     for name in ("p50", "p95", "p99", "max"):
-        fixed = static["latency_cycles"][name]
+        fixed = None if static is None else static["latency_cycles"][name]
         table.add_row(
             f"latency {name}",
-            format_seconds(fixed / clock_hz),
+            "–" if fixed is None else format_seconds(fixed / clock_hz),
             format_seconds(latencies[name] / clock_hz),
-            f"{1 - latencies[name] / fixed:.2%}",
+            f"{1 - latencies[name] / fixed:.2%}" if fixed else "–",
             "",
         )
     return table
@@ -183,13 +184,14 @@ def _comparison(numbers: dict[str, Any]) -> Table:
 
 def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
     """Energy by component as bars, its band, and what saved time is worth asleep and awake."""
-    dynamic, static = numbers["dynamic"]["energy_pj"], numbers["static"]["energy_pj"]
-    table = _table("Energy by component", "component", "static", "dynamic", "share of dynamic")
+    dynamic = numbers["dynamic"]["energy_pj"]
+    static = None if numbers["static"] is None else numbers["static"]["energy_pj"]
+    table = plain_table("Energy by component", "component", "static", "dynamic", "share of dynamic")
     table.columns[-1].justify = "left"
     for name, value in dynamic["by_component"].items():
         share = value / dynamic["mean"]
         bar = "█" * round(BAR_LENGTH * share)
-        before = format_picojoules(static["by_component"][name])
+        before = "–" if static is None else format_picojoules(static["by_component"][name])
         table.add_row(name, before, format_picojoules(value), f"{bar} {share:.1%}")
     saved = [_saved(*result.energy_at_static_rate(waiting)) for waiting in Waiting]
     technology = result.hardware.technology

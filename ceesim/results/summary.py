@@ -13,23 +13,16 @@ import numpy.typing as npt
 
 from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.table import energy_table
-from ceesim.program.command import Amount, Int64s
-from ceesim.sim.costs import ExitCosts
+from ceesim.program.command import Int64s
+from ceesim.results.scenario import JOULES_PER_PJ, OPERANDS, played_measures
 from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.scenarios.statistics import saved
 from ceesim.workload.flops import Convention
 
 SCHEMA: Final = "ceesim.summary/1"
 PERCENTILES: Final = (50, 95, 99)
 NUM_RESAMPLES: Final = 2000
 SEED: Final = 0
-JOULES_PER_PJ: Final = 1e-12
-
-OPERANDS: Final = {
-    "ifmap": Amount.IFMAP_DRAM_BYTES,
-    "weight": Amount.WEIGHT_DRAM_BYTES,
-    "ofmap": Amount.OFMAP_DRAM_BYTES,
-    "head_weight": Amount.HEAD_WEIGHT_DRAM_BYTES,
-}
 REDUCED: Final = ("macs", "flops", "latency", "energy", "dram_bytes")
 
 
@@ -40,18 +33,26 @@ def summary(result: RunResult, *, intervals: bool = True) -> dict[str, Any]:
     counts = result.exit_counts
     rates = np.zeros(trace.workload.num_exits + 1)
     rates[np.array(result.dynamic.exit_indices) - 1] = counts / num_inputs
-    dynamic = _measures(result, result.dynamic, counts)
-    static = _measures(result, result.static, np.array([num_inputs]))
+    scenario = result.scenario
+    if scenario is None:
+        dynamic = _measures(result, result.dynamic, counts)
+        static: dict[str, Any] | None = _measures(result, result.static, np.array([num_inputs]))
+        ci95 = _intervals(result, counts) if intervals else None
+    else:
+        dynamic = played_measures(scenario.dynamic, hardware.clock_hz)
+        static = None if scenario.static is None else played_measures(scenario.static, hardware.clock_hz)
+        bounds = None if scenario.static is None else saved(scenario.dynamic.latency, scenario.static.latency)
+        ci95 = {} if bounds is None else {"latency": list(bounds)}
     return {
         "schema": SCHEMA,
         "hardware": hardware.name,
         "network": trace.workload.name,
         "dataset": trace.dataset,
-        "num_inputs": num_inputs,
+        "num_inputs": num_inputs if scenario is None else scenario.dynamic.num_arrived,
         "width": trace.workload.width,
         "policy": trace.policy.to_json(),
-        "scenario": "closed",
-        "batch": 1,
+        "scenario": "closed" if scenario is None else scenario.scenario.label,
+        "batch": 1 if scenario is None else scenario.scenario.batch.size,
         "clock_hz": hardware.clock_hz,
         "flops_convention": Convention.STD.value,
         "area_mm2": energy_table(hardware).area_mm2,
@@ -59,7 +60,7 @@ def summary(result: RunResult, *, intervals: bool = True) -> dict[str, Any]:
         "exit_rate": rates.tolist(),
         "dynamic": dynamic,
         "static": static,
-        "reduction": _reductions(dynamic, static) | {"ci95": _intervals(result, counts) if intervals else None},
+        "reduction": _reductions(dynamic, static) | {"ci95": ci95},
     }
 
 
@@ -107,12 +108,11 @@ def percentile(values: Int64s, counts: Int64s, percent: int) -> int:
     return int(values[order][np.searchsorted(below, rank)])
 
 
-def _reductions(dynamic: dict[str, Any], static: dict[str, Any]) -> dict[str, Any]:
+def _reductions(dynamic: dict[str, Any], static: dict[str, Any] | None) -> dict[str, Any]:
     """1 − dynamic / static of each measure."""
 
     def of(key: str) -> float | None:
-        saved, base = dynamic[key], static[key]
-        return None if saved is None else 1 - saved["mean"] / base["mean"]
+        return None if static is None or not static[key]["mean"] else 1 - dynamic[key]["mean"] / static[key]["mean"]
 
     keys = dict(zip(REDUCED, ("macs", "flops", "latency_cycles", "energy_pj", "dram_bytes"), strict=True))
     return {name: of(key) for name, key in keys.items()}
@@ -135,18 +135,3 @@ def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
         "dram_bytes": (result.dynamic.costs.dram_bytes, result.static.costs.dram_bytes),
     }
     return {name: of(dynamic, static) for name, (dynamic, static) in pairs.items()}
-
-
-def break_even_rates(costs: ExitCosts, without: list[ExitCosts]) -> list[float | None]:
-    """Share of the inputs that reach an exit that must leave there for it to pay, in latency; None: it never pays.
-
-    Args:
-        costs: with all exits.
-        without: for each exit, the prices of the network built without it.
-    """
-    rates: list[float | None] = []
-    for i, other in enumerate(without):
-        paid = costs.latency_cycles[-1] - other.latency_cycles[-1]  # by an input that passes
-        saved = other.latency_cycles[-1] - costs.latency_cycles[i]  # by an input that leaves
-        rates.append(float(paid / (paid + saved)) if paid + saved > 0 and saved > 0 else None)
-    return rates

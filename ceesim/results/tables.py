@@ -110,18 +110,35 @@ def exits(result: RunResult) -> list[dict[str, Any]]:
 
 
 def input_columns(result: RunResult) -> dict[str, npt.NDArray[Any] | list[Any]]:
-    """The columns of inputs.csv, one value per input; `correct` is empty where the label is unknown."""
+    """The columns of inputs.csv, one value per input; `correct` is empty where the label is unknown.
+
+    Under a scenario these are the inputs that were served, in the order of their arrival; latency is from arrival to
+    answer, and members of a group share its energy and bytes.
+    """
     trace = result.trace
     known = trace.labels >= 0
     right = trace.predictions == trace.labels
+    correct = np.where(known, right.astype(np.int64).astype(str), "")
+    if result.scenario is None:
+        index = np.arange(trace.num_inputs)
+        latency, energy = result.latency_cycles, result.energy(result.dynamic).total[result.rows]
+        dram_bytes: npt.NDArray[Any] = result.dram_bytes
+    else:
+        rows = result.scenario.dynamic.rows
+        if rows is None:
+            raise ValueError("the scenario was played without keeping a row per input")
+        order = np.argsort(np.array(rows.number), kind="stable")
+        index = np.array(rows.index)[order]
+        latency = (np.array(rows.answer_cycle) - np.array(rows.arrival_cycle))[order]
+        energy, dram_bytes = np.array(rows.energy_pj)[order], np.array(rows.dram_bytes)[order]
     return {
-        "input": np.arange(trace.num_inputs),
-        "exit_index": trace.exit_index,
-        "prediction": trace.predictions,
-        "correct": np.where(known, right.astype(np.int64).astype(str), "").tolist(),
-        "latency_cycles": result.latency_cycles,
-        "energy_pj": result.energy(result.dynamic).total[result.rows],
-        "dram_bytes": result.dram_bytes,
+        "input": index,
+        "exit_index": trace.exit_index[index],
+        "prediction": trace.predictions[index],
+        "correct": correct[index].tolist(),
+        "latency_cycles": latency,
+        "energy_pj": energy,
+        "dram_bytes": dram_bytes,
     }
 
 

@@ -87,6 +87,7 @@ def timeline(result: RunResult, exit_index: int | None = None) -> dict[str, Any]
         *_names(result),
         *_segments(result, row, latency),
         *_draw(program, spans, costs.timeline.finish_cycles, wasted),
+        *_cancelled(program, happened, latency),
         *_arrows(program, spans),
         *_bandwidth(program, costs.timeline.start_cycles, happened, end),
         *_fills(program, costs.timeline, happened),
@@ -201,6 +202,26 @@ def _draw(program: Program, spans: _Spans, finish: Int64s, wasted: npt.NDArray[n
         if wasted[row]:
             event |= {"cat": "wasted", "cname": "terrible", "args": details | {"wasted": True}}
         yield event
+
+
+def _cancelled(program: Program, happened: npt.NDArray[np.bool_], latency: int) -> Iterator[Event]:
+    """A marker on each unit where the exit was taken: what the unit would have had to do, and now never will."""
+    moved = program.amounts[:, list(DRAM_AMOUNTS)].sum(axis=1)
+    for unit in _TRACKS:
+        rows = np.flatnonzero(~happened & (program.unit == unit))
+        if len(rows):
+            details = {
+                "commands": len(rows),
+                "cycles": int(program.occupancy_cycles[rows].sum()),
+                "bytes": int(moved[rows].sum()),
+                "macs": int(program.amounts[rows, Amount.MACS].sum()),
+                "first": _name(program, int(rows[0]), int(rows[0])),
+                "last": _name(program, int(rows[-1]), int(rows[-1])),
+            }
+            yield {
+                "ph": "i", "pid": PROCESS, "tid": int(unit) + 1, "ts": _at(latency), "s": "t", "cat": "cancelled",
+                "name": f"{len(rows):,} command{'s' * (len(rows) > 1)} cancelled", "args": details,
+            }  # fmt: skip
 
 
 def _name(program: Program, first: int, last: int) -> str:

@@ -1,4 +1,6 @@
-"""The files of a run: summary.json, layers.csv, exits.csv, inputs.csv, manifest.json; all of them or none.
+"""The files of a run: its summary, tables and manifest; all of them or none.
+
+Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv.
 
 They are written into a folder beside the target and moved into place at the end. Two runs give the same bytes, the
 manifest's time stamp apart.
@@ -16,15 +18,22 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ceesim.errors import OutputError
+from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
+from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, input_columns, layers
 from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
+SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
+RUN_FILES: Final = (
+    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "inputs.csv", "manifest.json",
+)  # fmt: skip
+"""What `write_run` writes, in the order in which a reader wants them."""
 
 
-def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the files of a run into the folder `out`, which is made if need be.
+def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write the files of a run into the folder `out`, which is made if need be; returns their names.
 
     Files of an earlier run are replaced; anything else in the folder is left alone.
 
@@ -36,7 +45,13 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
         "layers.csv": lambda stream: _rows(
             stream, LAYER_COLUMNS, layers(result.dynamic, result.hardware, result.density)
         ),
+        "static_layers.csv": lambda stream: _rows(
+            stream, LAYER_COLUMNS, layers(result.static, result.hardware, result.density)
+        ),
         "exits.csv": lambda stream: _rows(stream, EXIT_COLUMNS, exits(result)),
+        "exit_values.csv": lambda stream: _rows(
+            stream, EXIT_VALUE_COLUMNS, [value.row() for value in exit_values(result)]
+        ),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
         "manifest.json": lambda stream: _json(
             stream,
@@ -48,6 +63,13 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
             },
         ),
     }
+    scenario = result.scenario
+    if scenario is not None:
+        writers |= {
+            "scenario.json": lambda stream: _json(stream, scenario_record(scenario, result.hardware)),
+            "queue.csv": lambda stream: _rows(stream, QUEUE_COLUMNS, queue_rows(scenario)),
+            "arrivals.csv": lambda stream: _columns(stream, ARRIVAL_COLUMNS, arrival_columns(scenario)),
+        }
     if out.exists() and not out.is_dir():
         raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
     try:
@@ -62,12 +84,16 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> None
         out.mkdir(exist_ok=True)
         for name in writers:
             (staged / name).replace(out / name)
+        for name in SCENARIO_FILES:
+            if name not in writers:  # of an earlier run
+                (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write: {error.strerror}", where=str(out), fix="free some space, or choose another --out"
         ) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    return tuple(writers)
 
 
 def write_text(path: Path, text: str) -> None:

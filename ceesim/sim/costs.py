@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ceesim.program.command import DRAM_AMOUNTS, NUM_AMOUNTS, NUM_UNITS, Amount, Int64s, Program, Timeline
 from ceesim.program.executor import execute
-from ceesim.sim.machine import happened, simulate
+from ceesim.sim.machine import Inference, happened, simulate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +89,25 @@ def price_by_events(program: Program) -> ExitCosts:
     )
 
 
+def costs_of_inference(program: Program, inference: Inference, exit_index: int) -> ExitCosts:
+    """What one inference came to, in the row of the exit at which it left; rows after it repeat it.
+
+    In rows before it only the latency is meant: when that exit's decision was there, counted from the beginning.
+    """
+    nothing = np.zeros(program.num_commands, np.bool_)
+    early = exit_index - 1
+    begin, timeline = inference.begin_cycle, inference.timeline
+    answers = [int(timeline.finish_cycles[row]) - begin for row in program.decisions[:early]]
+    later = program.num_exits + 1 - early
+    return _sum_up(
+        program,
+        timeline,
+        [nothing] * early + [inference.started] * later,
+        answers + [inference.leave_cycle - begin] * later,
+        [0] * early + [inference.end_cycle - begin] * later,
+    )
+
+
 def _sum_up(
     program: Program,
     timeline: Timeline,
@@ -101,13 +120,14 @@ def _sum_up(
     first = num_exits - np.stack(masks).sum(axis=0)
     key = first * num_layers + program.layer
     order = np.argsort(key, kind="stable")
+    order = order[: int((first < num_exits).sum())]  # the others never happened
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     layers = np.zeros((num_exits * num_layers, NUM_AMOUNTS), np.int64)
     if len(starts):
         layers[key[order][starts]] = np.add.reduceat(program.amounts[order], starts, axis=0)
     layers = layers.reshape(num_exits, num_layers, NUM_AMOUNTS).cumsum(axis=0)
     busy = np.zeros((num_exits, NUM_UNITS), np.int64)
-    np.add.at(busy, (first, program.unit), program.occupancy_cycles)
+    np.add.at(busy, (first[order], program.unit[order]), program.occupancy_cycles[order])
     late = np.array([layer.segment for layer in program.layers]) > np.arange(1, num_exits + 1)[:, None]
     late &= program.takes_exits
     in_head = np.array([layer.is_head for layer in program.layers], np.bool_)

@@ -42,27 +42,35 @@ _SAME: Final[Mapping[Amount, Action]] = {
     Amount.DRAM_WRITE_BURST_BYTES: Action.DRAM_WRITE_BYTES,
     Amount.DRAM_ACTIVATES: Action.DRAM_ACTIVATES,
     Amount.VECTOR_OPS: Action.ADDS,
+    Amount.VECTOR_MULTIPLIES: Action.MULTIPLIES,
 }
 
 
 def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = None) -> Int64s:
     """Action counts [rows, NUM_ACTIONS] of amounts [rows, NUM_AMOUNTS], `gated_macs` [rows] of whose MACs are gated."""
-    moves = hops(hardware)
-    factors = np.zeros((NUM_AMOUNTS, NUM_ACTIONS), np.int64)
-    for amount, action in _SAME.items():
-        factors[amount, action] = 1
-    factors[Amount.MACS, Action.MACS] = 1
-    factors[Amount.MACS, Action.OPERAND_HOP_BITS] = moves.operand_bits_per_mac
-    factors[Amount.MACS, Action.PSUM_HOP_BITS] = moves.psum_bits_per_mac
-    factors[Amount.FOLD_PES, Action.WEIGHT_LOAD_BITS] = moves.load_bits_per_fold_pe
-    factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
-    factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
-    factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
-    counts = amounts @ factors
+    counts = amounts @ _actions_of_amounts(hardware)
     if gated_macs is not None:
         counts[:, Action.MACS] -= gated_macs
         counts[:, Action.GATED_MACS] += gated_macs
     return np.asarray(counts, np.int64)
+
+
+@lru_cache(maxsize=64)
+def _actions_of_amounts(hardware: Hardware) -> Int64s:
+    """[NUM_AMOUNTS, NUM_ACTIONS] how often each action happens per unit of an amount."""
+    moves, bits = hops(hardware), hardware.precision
+    factors = np.zeros((NUM_AMOUNTS, NUM_ACTIONS), np.int64)
+    for amount, action in _SAME.items():
+        factors[amount, action] = 1
+    factors[Amount.MACS, Action.MACS] = 1
+    factors[Amount.IFMAP_HOPS, Action.OPERAND_HOP_BITS] = bits.activation_bits
+    factors[Amount.WEIGHT_HOPS, Action.OPERAND_HOP_BITS] = bits.weight_bits
+    factors[Amount.PSUM_HOPS, Action.PSUM_HOP_BITS] = bits.psum_bits
+    factors[Amount.FOLD_PES, Action.WEIGHT_LOAD_BITS] = moves.load_bits_per_fold_pe
+    factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
+    factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
+    factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
+    return factors
 
 
 def exit_energy(
@@ -90,7 +98,7 @@ def exit_energy(
         head=actions(costs.heads, hardware, (gated * in_head * ~late).sum(axis=1)),
         wasted=actions(costs.wasted, hardware, (gated * late).sum(axis=1)),
         running_cycles=costs.occupancy_cycles,
-        transferring_cycles=transferring_cycles(costs),
+        transferring_cycles=transferring_cycles(program, costs),
         waiting_cycles=np.zeros_like(costs.occupancy_cycles) if waiting_cycles is None else waiting_cycles,
     )
     return price(activity, energy_table(hardware), waiting)
@@ -105,10 +113,29 @@ def mean_density(trace: ExitTrace) -> Mapping[str, float]:
     return {op.name: float(mean) for op, mean in zip(trace.workload.ops, means, strict=True)}
 
 
-def transferring_cycles(costs: ExitCosts) -> Int64s:
-    """[exits] cycles in which DRAM served a transfer, at most those the inference lasted."""
-    moving = costs.busy_cycles[:, Unit.LOAD] + costs.busy_cycles[:, Unit.STORE]
+def transferring_cycles(program: Program, costs: ExitCosts) -> Int64s:
+    """[exits] cycles in which DRAM served a load, a store, or both at once."""
+    if program.queue[Unit.LOAD] == program.queue[Unit.STORE]:  # one queue serves nobody twice
+        moving = costs.busy_cycles[:, Unit.LOAD] + costs.busy_cycles[:, Unit.STORE]
+    else:
+        moving = np.array([_covered(*_transfers(program, costs, row)) for row in range(len(costs.latency_cycles))])
     return np.asarray(np.minimum(moving, costs.occupancy_cycles), np.int64)
+
+
+def _transfers(program: Program, costs: ExitCosts, row: int) -> tuple[Int64s, Int64s]:
+    """Begin and end of every transfer before leaving at exit `row`, in order of begin."""
+    begin = costs.timeline.start_cycles
+    moves = program.unit <= Unit.STORE
+    if row < program.num_exits and program.takes_exits:
+        moves &= begin < costs.latency_cycles[row]  # what starts later and still happens takes no time
+    order = np.argsort(begin[moves], kind="stable")
+    return begin[moves][order], (begin + program.occupancy_cycles)[moves][order]
+
+
+def _covered(begin: Int64s, end: Int64s) -> int:
+    """Cycles that lie in at least one interval; `begin` ascends."""
+    before = np.maximum.accumulate(np.concatenate(([0], end)))[:-1]
+    return int(np.maximum(end - np.maximum(begin, before), 0).sum())
 
 
 def layer_energy(
@@ -128,7 +155,7 @@ def layer_energy(
     moving = np.zeros(num_layers, np.int64)
     dma = program.unit <= Unit.STORE
     np.add.at(moving, program.layer[dma], program.occupancy_cycles[dma])
-    transferring = int(transferring_cycles(costs)[-1])
+    transferring = int(transferring_cycles(program, costs)[-1])
     activity = Activity(
         path=counts * (1 - in_head)[:, None],
         head=counts * in_head[:, None],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +58,30 @@ def happened(program: Program, start_cycles: Int64s, exit_index: int, leave_cycl
     return mask
 
 
-class Machine:
-    """An accelerator that executes one Program, one input at a time, in a SimPy environment."""
+class DramPort(Protocol):
+    """A DRAM that others use too: a command asks for it when it could start, and starts when it is granted."""
 
-    def __init__(self, env: simpy.Environment, program: Program) -> None:
+    def request(self, row: int) -> simpy.Event | None:
+        """The event that command `row` may transfer, None if it may at once (or transfers nothing)."""
+
+    def started(self, row: int) -> None:
+        """Command `row` starts in this cycle."""
+
+    def withdraw(self, row: int) -> None:
+        """Command `row`, which had asked, will never start."""
+
+
+class Machine:
+    """An accelerator that executes one Program, one input at a time, in a SimPy environment.
+
+    Args:
+        dram: asked before each command, if others share it; without one, nobody waits for the DRAM.
+    """
+
+    def __init__(self, env: simpy.Environment, program: Program, dram: DramPort | None = None) -> None:
         self._env = env
         self._program = program
+        self._dram = dram
         self._occupancy: list[int] = program.occupancy_cycles.tolist()
         self._latency: list[int] = program.latency_cycles.tolist()
         self._waits: list[list[int]] = [[wait for wait in row if wait != NO_COMMAND] for row in program.waits.tolist()]
@@ -92,15 +110,24 @@ class Machine:
         return Inference(begin, leave, end, Timeline(start, finish))
 
     def _serve(self, queue: list[int], flight: _Flight) -> Generator[simpy.Event, Any, None]:
-        env, completions, waits = self._env, flight.completions, self._waits
+        env, completions, waits, dram = self._env, flight.completions, self._waits, self._dram
+        asking = NO_COMMAND
         try:
             for row in queue:
                 for wait in waits[row]:
                     if not completions[wait].processed:
                         yield completions[wait]
+                if dram is not None and (grant := dram.request(row)) is not None:
+                    asking = row
+                    yield grant
                 now = int(env.now)
                 if flight.leave_at is not None and now >= flight.leave_at:
+                    if dram is not None:
+                        dram.withdraw(row)
                     return
+                if dram is not None:
+                    asking = NO_COMMAND
+                    dram.started(row)
                 flight.start[row] = now
                 flight.finish[row] = now + self._latency[row]
                 completions[row].complete_in(self._latency[row])
@@ -110,7 +137,8 @@ class Machine:
                 if self._occupancy[row]:
                     yield env.timeout(self._occupancy[row])
         except simpy.Interrupt:  # the input has left
-            return
+            if dram is not None and asking != NO_COMMAND:
+                dram.withdraw(asking)
 
 
 class _Completion(simpy.Event):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ceesim.exits.trace import ExitTrace
-from ceesim.hardware.energy.price import Breakdown, Waiting
+from ceesim.hardware.energy.price import Band, Breakdown, Waiting, saved
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.costs import ExitCosts
 from ceesim.sim.energy import exit_energy, mean_density
 from ceesim.workload.flops import Convention, path_flops
 from ceesim.workload.network import Workload
+
+if TYPE_CHECKING:
+    from ceesim.sim.scenarios.outcome import ScenarioResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +55,7 @@ class RunResult:
         trace: under the policy that was run.
         rows: [inputs] row of `dynamic.costs` for each input.
         engine: ``simpy`` or ``compiled``; the numbers are the same.
+        scenario: what became of the inputs where they met; None if each came alone, one after another.
     """
 
     hardware: Hardware
@@ -59,6 +64,7 @@ class RunResult:
     static: Priced
     rows: Int64s
     engine: str
+    scenario: ScenarioResult | None = None
 
     @property
     def exit_counts(self) -> Int64s:
@@ -89,15 +95,24 @@ class RunResult:
 
         The time that early exits save is then spent asleep or awake, until the next input.
         """
+        dynamic, static = self._spent_at_static_rate(waiting)
+        return float(dynamic.total[0]), float(static.total[0])
+
+    def saved_at_static_rate(self, waiting: Waiting) -> Band:
+        """The share of the static network's energy that is saved under the same conditions, with its band."""
+        dynamic, static = self._spent_at_static_rate(waiting)
+        return saved(dynamic, 0, static, 0)
+
+    def _spent_at_static_rate(self, waiting: Waiting) -> tuple[Breakdown, Breakdown]:
         period = int(self.static.costs.occupancy_cycles[-1])
-        totals = []
-        for priced, counts in ((self.dynamic, self.exit_counts), (self.static, np.ones(1, np.int64))):
+
+        def mean(priced: Priced, counts: Int64s) -> Breakdown:
             idle = np.maximum(period - priced.costs.occupancy_cycles, 0)
-            spent = exit_energy(
+            return exit_energy(
                 priced.program, priced.costs, self.hardware, self.density, waiting_cycles=idle, waiting=waiting
-            )
-            totals.append(float(np.dot(spent.total, counts) / counts.sum()))
-        return totals[0], totals[1]
+            ).mean(counts)
+
+        return mean(self.dynamic, self.exit_counts), mean(self.static, np.ones(1, np.int64))
 
     def mean(self, per_exit: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> float:
         """Mean over inputs of a quantity that is known per exit."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,8 @@ from typing import Final
 import numpy as np
 
 from ceesim.errors import TraceError
-from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.policy import DecisionCost
+from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.load import Overrides, load_hardware, override
 from ceesim.hardware.model import Hardware
@@ -27,6 +29,9 @@ from ceesim.program.command import Int64s, Program
 from ceesim.shipped import Shelf, find
 from ceesim.sim.costs import ExitCosts, price, price_by_events
 from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.scenarios.load import load_scenario
+from ceesim.sim.scenarios.record import Progress
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 
 
@@ -52,9 +57,12 @@ def run(
     trace: ExitTrace | str | Path,
     *,
     overrides: Overrides = (),
-    policy: ExitPolicy | None = None,
+    policy: PolicyLike | None = None,
     rates: ExitTrace | str | Path | None = None,
     engine: Engine | str = Engine.SIMPY,
+    scenario: Scenario | str | Path | None = None,
+    detailed: bool = False,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Replay `trace` on `hardware`.
 
@@ -62,12 +70,17 @@ def run(
         hardware: a `Hardware`, or a YAML file (a bare name is looked up in the working directory, then as shipped).
         trace: an `ExitTrace`, or its file, likewise.
         overrides: hardware keys to set, like ``{"array.rows": 32}`` or ``["array.rows=32"]``.
-        policy: decides instead of the policy stored in the trace; needs a trace with logits.
+        policy: decides instead of the policy stored in the trace; needs a trace with logits. A policy, its record like
+            ``{"name": "exclude", "beta": 0.5}``, or a policy.json.
         rates: a validation trace whose exit rates `residency: auto` goes by.
         engine: ``simpy`` or ``compiled``.
+        scenario: how inputs meet: a `Scenario`, its short form (``poisson:500/s``), or its YAML file; by default one
+            comes after the other.
+        detailed: under a scenario, keep a row per input.
+        progress: under a scenario, told of every input.
 
     Raises:
-        HardwareError, TraceError, PolicyError: if an input is malformed, or they do not fit each other.
+        HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
         MappingError: if the network does not fit the hardware.
         OptionError: if `residency: auto` has no rates.
     """
@@ -78,7 +91,27 @@ def run(
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
     warn_of_precision(accelerator, inputs)
-    return replay(accelerator, inputs, rated, Engine(engine))
+    result = replay(accelerator, inputs, rated, Engine(engine))
+    if scenario is None:
+        return result
+    asked = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    if asked.is_plain:
+        return result
+    from ceesim.sim.scenarios.play import play
+
+    played = play(
+        asked,
+        accelerator,
+        result.dynamic,
+        result.static,
+        result.rows,
+        exit_cost=inputs.policy.cost(inputs.workload.num_classes),
+        exit_rates=None if rated is None else _exit_rates(rated, inputs),
+        density=result.density,
+        detailed=detailed,
+        progress=progress,
+    )
+    return replace(result, scenario=played)
 
 
 def price_network(
@@ -88,14 +121,20 @@ def price_network(
     exit_cost: DecisionCost,
     exit_rates: Sequence[float] | None = None,
     engine: Engine = Engine.COMPILED,
+    batch: Sequence[int] | int = 1,
+    compacted: bool = False,
 ) -> Priced:
     """The price of each exit of `workload` with only the `kept` exits built in (none: the plain backbone).
 
     Args:
         exit_rates: [kept exits + 1] for `residency: auto`.
+        batch: [kept exits + 1] inputs that run each segment together, or one number for all; the price is the batch's.
+        compacted: whether members that leave make the batch smaller.
     """
     built = workload.with_exits(kept)
-    program = compile_program(built, hardware, exit_cost=exit_cost, exit_rates=exit_rates)
+    program = compile_program(
+        built, hardware, exit_cost=exit_cost, exit_rates=exit_rates, batch=batch, compacted=compacted
+    )
     return Priced(built, program, _PRICE[engine](program), (*kept, workload.num_exits + 1))
 
 
@@ -160,9 +199,9 @@ def warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
     computed = f"int{hardware.precision.weight_bits}"
     captured = str(trace.capture.get("precision", "float32"))
     if captured != computed:
+        remedy = ": `ceesim capture --quantize int8` closes the gap" if computed == "int8" else ""  # it knows no other
         warnings.warn(
-            f"the exits were decided in {captured}, the cycles are those of {computed}: "
-            f"`ceesim capture --quantize {computed}` closes the gap",
+            f"the exits were decided in {captured}, the cycles are those of {computed}{remedy}",
             PrecisionWarning,
             stacklevel=3,
         )

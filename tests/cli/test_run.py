@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from ceesim.cli.run import command
 from ceesim.errors import CeesimError
+from ceesim.hardware.energy.cacti import EXECUTABLE
 
 MAIN = ["--hw", "edge_npu.yaml", "--trace", "vgg_w025_c10.npz", "--engine", "compiled"]
 
@@ -48,6 +50,16 @@ def test_json_is_the_summary_file(tmp_path: Path) -> None:
     assert manifest["engine"] == "compiled"
     assert [file["name"] for file in manifest["files"]] == ["edge_npu.yaml", "vgg_w025_c10.npz"]
     assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_a_cacti_that_may_have_priced_buffers_is_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "cacti"
+    program.write_bytes(b"never asked: every buffer of edge_npu is on the grid")
+    monkeypatch.setenv(EXECUTABLE, str(program))
+    assert CliRunner().invoke(command, [*MAIN, "--out", str(tmp_path / "out")]).exit_code == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    recorded = {file["name"]: file["sha256"] for file in manifest["files"]}
+    assert recorded["cacti"] == hashlib.sha256(program.read_bytes()).hexdigest()
 
 
 def test_overrides_and_policies_change_what_is_run() -> None:

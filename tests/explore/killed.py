@@ -39,7 +39,7 @@ def main(path: Path, kills: int, seed: int) -> None:
     """Kill the sweep `kills` times at random moments, then let it finish."""
     moments = random.Random(seed)
     designs = space(SWEPT)
-    whole = seconds_per_point(experiment(), designs, designs.num_points()) * designs.num_points()
+    whole = seconds_per_point(experiment(), designs) * designs.num_points()
     landed = 0
     for left in range(kills, -1, -1):
         child = os.fork()

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ceesim.explore.experiment import METRICS
-from ceesim.explore.pareto import findings, influences, knee, not_dominated
+from ceesim.explore.influence import Influence, Influences
+from ceesim.explore.pareto import Findings, findings, knee, not_dominated
 
 
 def dominates(better: NDArray[np.float64], worse: NDArray[np.float64]) -> bool:
@@ -47,27 +48,58 @@ def product(**levels: list[float]) -> pandas.DataFrame:
     return pandas.MultiIndex.from_product(levels.values(), names=list(levels)).to_frame(index=False)
 
 
+def influences(table: pandas.DataFrame, *knobs: str, rows: int = 5, **settings: int) -> list[Influence]:
+    """What moves `y`, the table read some rows at a time."""
+    found = Influences([(knob,) for knob in knobs], ["y"], **settings)
+    for first in range(0, len(table), rows):
+        found.add(table.iloc[first : first + rows])
+    return found.of("y")
+
+
 def test_influences_of_a_sum_are_its_variances() -> None:
     table = product(a=[0, 1], b=[0, 2], c=[5, 6, 7])
     table["y"] = np.exp(table["a"] + table["b"])  # variances 1/4 and 1
-    found = {one.knob: (one.first_order, one.total) for one in influences(table, ["a", "b", "c"], "y")}
+    found = {one.knob: (one.first_order, one.total) for one in influences(table, "a", "b", "c")}
     assert found == {knob: pytest.approx((share, share)) for knob, share in {"a": 0.2, "b": 0.8, "c": 0.0}.items()}
 
 
 def test_influences_of_an_exclusive_or_show_in_all_only() -> None:
     table = product(a=[0, 1], b=[0, 1])
     table["y"] = np.exp(np.abs(table["a"] - table["b"]))
-    for one in influences(table, ["a", "b"], "y"):
+    for one in influences(table, "a", "b"):
         assert (one.first_order, one.total) == pytest.approx((0, 1))
 
 
-def test_knobs_that_turn_together_count_as_one() -> None:
-    table = product(a=[1, 2, 3], c=[0, 1])
-    table["b"] = 10 * table["a"]
-    table["y"] = np.exp(table["a"])
-    (first, second) = influences(table, ["a", "b", "c"], "y")
-    assert (first.knob, first.first_order, first.total) == ("a, b", pytest.approx(1), pytest.approx(1))
-    assert (second.knob, second.total) == ("c", 0)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.integers(1, 60), st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_influences_are_the_shares_of_variance_however_the_table_is_cut(
+    a: int, b: int, c: int, rows: int, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    table = product(a=list(range(a)), b=list(range(b)), c=list(range(c)))
+    table["y"] = np.exp(generator.normal(size=len(table)))
+    table = table[generator.random(len(table)) < 0.8]
+    if table.empty:
+        return
+    log = np.log(table["y"])
+    variance = log.var(ddof=0)
+    for one in influences(table, "a", "b", "c", rows=rows):
+        others = [name for name in ("a", "b", "c") if name != one.knob]
+        first = log.groupby(table[one.knob]).transform("mean").var(ddof=0)
+        left = log - log.groupby([table[name] for name in others]).transform("mean")
+        expected = (first, (left**2).mean()) if variance else (0, 0)
+        assert (one.first_order * variance, one.total * variance) == pytest.approx(expected, abs=1e-12)
+
+
+def test_influences_of_a_table_with_more_settings_than_are_kept_are_close() -> None:
+    table = product(a=list(range(40)), b=list(range(40)), c=[0, 1])
+    table["y"] = np.exp(table["a"] * table["b"] / 400 + table["c"] * (table["a"] % 7))
+    exact = {one.knob: one for one in influences(table, "a", "b", "c", rows=100)}
+    for one in influences(table, "a", "b", "c", rows=100, most_settings=256):
+        assert one.first_order == exact[one.knob].first_order
+        assert one.total == pytest.approx(exact[one.knob].total, rel=0.1)
+    few = influences(table, "a", "b", "c", rows=100, most_settings=256)
+    assert few != influences(table, "a", "b", "c", rows=100)  # c has 1,600 settings of the others
 
 
 def results(**columns: list[object]) -> pandas.DataFrame:
@@ -75,6 +107,48 @@ def results(**columns: list[object]) -> pandas.DataFrame:
     empty: dict[str, list[object]] = {name: [None] * num for name in METRICS}
     given = {name: columns.pop(name) for name in list(columns) if name not in METRICS}
     return pandas.DataFrame({"point": range(num), "status": "ok", **given, **empty, **columns, "reason": ""})
+
+
+def whole(table: pandas.DataFrame) -> Findings:
+    return findings([table])
+
+
+def test_knobs_that_turn_together_count_as_one() -> None:
+    table = product(a=[1, 2, 3], c=[0, 1])
+    found = whole(results(a=[*table["a"]], b=[*(10 * table["a"])], c=[*table["c"]], area_mm2=[*table["a"]]))
+    (first, second) = found.influences["area_mm2"]
+    assert (first.knob, first.first_order, first.total) == ("a, b", pytest.approx(1), pytest.approx(1))
+    assert (second.knob, second.total) == ("c", pytest.approx(0))
+
+
+def test_a_table_says_the_same_however_it_is_cut() -> None:
+    generator = np.random.default_rng(0)
+    table = product(a=list(range(6)), b=list(range(7)), c=[0, 1])
+    costs = generator.integers(1, 9, (3, len(table))).astype(float)
+    table = results(
+        **{name: [*table[name]] for name in "abc"},
+        **dict(zip(("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2"), costs.tolist(), strict=True)),
+    )
+    table["status"] = np.where(generator.random(len(table)) < 0.2, "failed", "ok")
+    table["reason"] = np.where(table["status"] == "failed", "too small", "")
+    expected = whole(table)
+    for rows in (1, 2, 13, 60):
+        found = findings([table.iloc[first : first + rows] for first in range(0, len(table), rows)])
+        pandas.testing.assert_frame_equal(found.front, expected.front)
+        assert (found.knee, found.failures, found.objectives) == (expected.knee, expected.failures, expected.objectives)
+        assert found.num_failed == sum(failure.num_points for failure in found.failures) > 0
+        for name, ranked in expected.influences.items():
+            shares = {one.knob: (one.first_order, one.total) for one in found.influences[name]}
+            assert shares == {one.knob: pytest.approx((one.first_order, one.total)) for one in ranked}
+
+
+def test_failures_are_counted_by_reason_with_the_first_of_each() -> None:
+    table = results(**{"array.rows": list(range(40))})
+    table["status"], table["reason"] = "failed", [f"reason {min(i % 16, 12)}" for i in range(40)]
+    found = findings([table.iloc[:7], table.iloc[7:]])
+    assert (found.num_points, found.num_failed, len(found.failures)) == (40, 40, 10)
+    assert [failure.first for failure in found.failures] == list(range(10))
+    assert [failure.num_points for failure in found.failures] == [3] * 8 + [2] * 2
 
 
 def test_findings_leave_out_what_failed_and_what_does_not_vary() -> None:
@@ -88,7 +162,7 @@ def test_findings_leave_out_what_failed_and_what_does_not_vary() -> None:
         }
     )
     table.loc[3, "status"] = "failed"
-    found = findings(table)
+    found = whole(table)
     assert found.objectives == ("dynamic.latency_s.mean", "accuracy.dynamic")
     assert found.front["point"].tolist() == [2, 0]
     assert list(found.influences) == ["dynamic.latency_s.mean"]
@@ -96,5 +170,5 @@ def test_findings_leave_out_what_failed_and_what_does_not_vary() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    found = findings(results(**{"array.rows": [2]}))
+    found = whole(results(**{"array.rows": [2]}))
     assert (found.objectives, found.knee, len(found.front)) == ((), None, 0)

@@ -60,6 +60,32 @@ def test_cheap_knobs_turn_fastest_wherever_they_are_written() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("constraints", [(), ("array.rows * array.cols <= 8",), ("area_mm2 > 0",)])
+def test_points_can_be_listed_from_any_number_on(constraints: tuple[str, ...]) -> None:
+    cut = space(None, *constraints)
+    points = list(cut.points())
+    assert len(points) == cut.num_points()
+    for first in range(len(points) + 2):
+        assert list(cut.points(first)) == points[first:]
+
+
+def test_the_last_points_of_a_huge_space_are_there_at_once() -> None:
+    huge = space({"array.rows": "1:5000:1", "array.cols": "1:4000:1", "control.lookahead": ["stall", "prefetch"]})
+    assert huge.num_points() == 40_000_000
+    assert list(huge.points(39_999_999)) == [{"array.rows": 5000, "array.cols": 4000, "control.lookahead": "prefetch"}]
+    (first, *_), *_, (last, *_) = huge.samples(4, 6)
+    assert (first["array.rows"], last["array.rows"]) == (1, 3751)
+
+
+def test_samples_meet_the_constraints() -> None:
+    cut = space(None, "array.rows < array.cols")
+    points = list(cut.points())
+    samples = list(cut.samples(4, 3))
+    assert samples
+    assert all(point in points for sample in samples for point in sample)
+    assert max(map(len, samples)) == 3
+
+
 @pytest.mark.parametrize(
     ("constraint", "left"),
     [

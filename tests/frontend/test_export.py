@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
+from math import prod
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from ceesim.errors import WorkloadError
 from ceesim.frontend.export import export
 from ceesim.frontend.models import NETWORKS, build_network
 from ceesim.frontend.network import ExitNetwork
+from ceesim.hardware.load import load_hardware
+from ceesim.mapping.cut import crossing, crossing_bytes, cut
 from ceesim.workload.flops import Convention, backbone_flops, path_flops
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import OpKind
@@ -229,3 +232,16 @@ def test_a_wrong_number_of_classes_is_refused() -> None:
 def test_a_shape_that_does_not_fit_the_module() -> None:
     with pytest.raises(WorkloadError, match=r"cannot be captured on an input of shape \(1, 4, 8, 8\)"):
         export(Plain(), (4, 8, 8), name="plain")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_exit_of_a_shipped_network_is_a_place_to_wait(name: str) -> None:
+    """One map crosses each exit, no larger than the tapped one, so that batches can be put together anew behind it."""
+    _, workload = shipped(name, 10)
+    accelerator = load_hardware("edge_npu.yaml")
+    for segment in range(2, workload.num_exits + 2):
+        before, tap = workload.path_macs()[segment - 2], workload.op(workload.exits[segment - 2].tap)
+        rest = cut(workload, accelerator, segment)
+        assert [before + macs for macs in rest.path_macs()] == list(workload.path_macs()[segment - 1 :])
+        assert rest.input_shape == crossing(workload, accelerator, segment).shape
+        assert 0 < crossing_bytes(workload, accelerator, segment) <= prod(tap.output_shape)

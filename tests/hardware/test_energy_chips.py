@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SHARES = "eyeriss_power_shares.csv"
 
 
 def load(script: str) -> ModuleType:
@@ -45,6 +46,24 @@ def test_the_chips_own_slope_is_the_published_one() -> None:
     )
     assert slope == pytest.approx(chips.EYERISS_SLOPE_PJ, abs=0.01)
     assert idle == pytest.approx(215, abs=1)
+
+
+def test_the_figure_that_was_chosen_is_nearer_to_what_the_gate_does_not_use() -> None:
+    hardware = chips.load_hardware("eyeriss_like.yaml")
+    published = {row["part"]: (float(row["low_percent"]), float(row["high_percent"])) for row in chips.read(SHARES)}
+    found = {}
+    for kind in chips.RegisterFile:
+        prices = chips.EyerissPrices.of(hardware, kind)
+        alexnet = [layer for layer in chips.eyeriss(kind) if layer.network == "AlexNet"]
+        pads = [100 * layer.scratch_pads_mw / layer.measured_mw for layer in alexnet]
+        units = [100 * layer.arithmetic_mw / layer.measured_mw for layer in alexnet]
+        low, high = published["multipliers and adders"]
+        assert low * 0.8 <= min(units) <= max(units) <= high
+        assert max(pads) < published["scratch pads"][0]  # low under either choice, as the page says
+        found[kind] = (max(pads), (prices.register_read + prices.register_write) / 2 / prices.multiply_and_add)
+    chosen, other = found[chips.RegisterFile.PUBLISHED], found[chips.RegisterFile.FLIP_FLOPS]
+    assert other[0] < chosen[0]
+    assert abs(chosen[1] - 1) < abs(other[1] - 1)
 
 
 def test_tpu_v1_increment_and_proportionality() -> None:

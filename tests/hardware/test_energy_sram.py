@@ -4,10 +4,11 @@ import csv
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 
 from ceesim.errors import HardwareError
 from ceesim.hardware.energy import cacti
+from ceesim.hardware.energy.memories import Memory, memories
 from ceesim.hardware.energy.sram import How, Sram, sram
+from ceesim.hardware.energy.table import Line, energy_table
+from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Device
 
 DATA = files("ceesim.hardware.energy").joinpath("data")
@@ -171,6 +175,41 @@ def test_a_live_cacti_is_asked_between_the_rows_and_not_on_them() -> None:
     assert sram(64 * 1024, 64, 22, Device.LSTP).how is How.TABLE
 
 
+@pytest.fixture
+def price_lists() -> Iterator[Callable[[str], tuple[Line, ...]]]:
+    """Price lists resolved anew each time."""
+
+    def anew(name: str) -> tuple[Line, ...]:
+        sram.cache_clear()
+        energy_table.cache_clear()
+        return energy_table(load_hardware(name)).lines
+
+    yield anew
+    energy_table.cache_clear()
+
+
+def test_buffers_on_the_grid_cost_the_same_with_and_without_a_cacti(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, price_lists: Callable[[str], tuple[Line, ...]]
+) -> None:
+    """`stand_in` answers every question with the same array, so that asking it at all would show."""
+    assert all(_bank(memory).how is How.TABLE for memory in memories(load_hardware("edge_npu.yaml")).values())
+    installed = price_lists("edge_npu.yaml")
+    assert not energy_table(load_hardware("edge_npu.yaml")).warnings
+    between = price_lists("eyeriss_like.yaml")
+    assert any(f"priced by the CACTI that {cacti.EXECUTABLE} names" in warning for warning in _warnings())
+    monkeypatch.delenv(cacti.EXECUTABLE)
+    assert price_lists("edge_npu.yaml") == installed
+    assert price_lists("eyeriss_like.yaml") != between  # its buffers are not on the grid
+
+
+def _warnings() -> tuple[str, ...]:
+    return energy_table(load_hardware("eyeriss_like.yaml")).warnings
+
+
+def _bank(memory: Memory) -> Sram:
+    return sram(memory.bank_bytes, memory.word_bits, 22, Device.LSTP_LOP)
+
+
 def test_a_cacti_that_is_missing_fails_or_says_nothing_is_one_clear_error(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,3 +241,32 @@ def test_an_installed_cacti_gives_the_digits_of_the_table(row: dict[str, str]) -
     assert (cold.read_pj, cold.write_pj) == (Decimal(row["read_pj"]), Decimal(row["write_pj"]))
     assert (cold.leakage_mw, hot.leakage_mw) == (Decimal(row["leakage_mw_300k"]), Decimal(row["leakage_mw_350k"]))
     assert (cold.area_mm2, cold.access_ns) == (Decimal(row["area_mm2"]), Decimal(row["access_ns"]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INSTALLED is None, reason="no CACTI (make test-slow installs one)")
+@pytest.mark.parametrize("row", left_out()[::29], ids=lambda row: "-".join(list(row.values())[:4]))
+def test_the_arrays_that_test_the_interpolation_are_those_of_an_installed_cacti(row: dict[str, str]) -> None:
+    assert INSTALLED is not None
+    array = int(row["size_bytes"]), int(row["width_bits"]), int(row["node_nm"]), Device(row["device"])
+    live = cacti.ask(INSTALLED.resolve(), *array)
+    for name in ("read_pj", "write_pj", "area_mm2", "access_ns"):
+        assert getattr(live, name) == Decimal(row[name])
+
+
+LIVE = [
+    (int(2 ** (10 + 11 * draw.random())) // 64 * 64, draw.choice(range(32, 257, 16)), draw.choice(NODES), device)
+    for draw, device in zip([Random(seed) for seed in range(16)], itertools.cycle(Device), strict=False)
+]
+"""Arrays of any size and width, drawn once and never used to make the table."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INSTALLED is None, reason="no CACTI (make test-slow installs one)")
+@pytest.mark.parametrize("array", LIVE, ids=str)
+def test_an_installed_cacti_is_within_a_third_of_the_interpolation(array: tuple[int, int, int, Device]) -> None:
+    assert INSTALLED is not None
+    price, live = sram(*array), cacti.ask(INSTALLED.resolve(), *array)
+    assert price.how is How.INTERPOLATED
+    for name in ("read_pj", "write_pj", "area_mm2", "access_ns"):
+        assert getattr(price, name) == pytest.approx(float(getattr(live, name)), rel=0.3)

@@ -6,11 +6,13 @@ import pytest
 from ceesim.hardware.array import Dataflow
 from ceesim.hardware.energy.actions import Action, Component, State, Uncertainty
 from ceesim.hardware.energy.clock import clock_terms, pe_bits
+from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.energy.hops import hops
 from ceesim.hardware.energy.memories import memories
-from ceesim.hardware.energy.operating_points import at_operating_point, transition_seconds
+from ceesim.hardware.energy.operating_points import at_operating_point, fastest_clock_hz, transition_seconds
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware
+from ceesim.mapping.machine import machine_of
 from ceesim.shipped import Shelf
 
 SHIPPED = [path.name for path in Shelf.HARDWARE.files()]
@@ -76,7 +78,7 @@ def test_asleep_costs_less_than_awake_and_awake_less_than_running() -> None:
     ("override", "said"),
     [
         ([], ""),
-        (["clock=5 GHz"], "the activation buffer needs"),
+        (["clock=5 GHz"], "the activation buffer needs 0.86 ns per access, a cycle has 0.2 ns (it is in time up to"),
         (["technology.node=16 nm"], "extrapolated beyond CACTI's tables"),
         (["dram.type=lpddr5-6400"], "lpddr5-6400 is derived"),
         (["technology.operating_points=[{clock: 500 MHz, voltage: 0.5 V}]"], "MHz is the limit there"),
@@ -91,10 +93,12 @@ def test_what_the_user_should_know_is_said(override: list[str], said: str) -> No
 def test_derived_dram_and_extrapolated_sram_have_their_own_bands() -> None:
     known = energy_table(load_hardware("edge_npu.yaml")).bands
     derived = energy_table(load_hardware("edge_npu.yaml", ["dram.type=lpddr5-6400"])).bands
+    between = energy_table(load_hardware("edge_npu.yaml", ["technology.node=28 nm"])).bands
     small = energy_table(load_hardware("edge_npu.yaml", ["technology.node=16 nm"])).bands
     assert list(known[:, Uncertainty.DRAM]) == [0.55, 1.65]
     assert list(derived[:, Uncertainty.DRAM]) == [0.6, 1.4]
-    assert small[1, Uncertainty.SRAM] > known[1, Uncertainty.SRAM]
+    assert known[1, Uncertainty.SRAM] < between[1, Uncertainty.SRAM] < small[1, Uncertainty.SRAM]
+    assert known[0, Uncertainty.SRAM] > between[0, Uncertainty.SRAM]
 
 
 def test_clock_profiles() -> None:
@@ -121,18 +125,21 @@ def test_flip_flops_of_a_pe() -> None:
 
 
 @pytest.mark.parametrize("dataflow", Dataflow)
-def test_hops_against_an_array_walked_register_by_register(dataflow: Dataflow) -> None:
+def test_loads_and_drains_against_an_array_walked_register_by_register(dataflow: Dataflow) -> None:
     hardware = load_hardware("edge_npu.yaml", [f"array.dataflow={dataflow}", "precision.weight_bits=4"])
     rows, cols, bits = hardware.array.rows, hardware.array.cols, hardware.precision
     loads = sum(row + 1 for row in range(rows) for _ in range(cols))
     moves = hops(hardware)
     pes = rows * cols
     stationary = {Dataflow.WS: bits.weight_bits, Dataflow.IS: bits.activation_bits, Dataflow.OS: 0}[dataflow]
-    passing = {Dataflow.WS: bits.activation_bits, Dataflow.IS: bits.weight_bits, Dataflow.OS: 12}[dataflow]
     assert moves.load_bits_per_fold_pe * pes == loads * stationary
     assert moves.drain_bits_per_fold_pe * pes == (loads * bits.psum_bits if dataflow is Dataflow.OS else 0)
-    assert moves.operand_bits_per_mac == passing
-    assert moves.psum_bits_per_mac == bits.psum_bits
+
+
+@pytest.mark.parametrize(("drain", "registers"), [("rows", 17 / 2), ("cols", 9 / 2), ("parallel", 1)])
+def test_results_pass_the_registers_on_their_way_out(drain: str, registers: float) -> None:
+    array = ["array.dataflow=os", "array.cols=8", "array.profile=null", f"array.timing={{drain: {drain}}}"]
+    assert hops(load_hardware("edge_npu.yaml", array)).drain_bits_per_fold_pe == 32 * registers
 
 
 def test_rows_addressed_one_by_one_load_each_weight_once() -> None:
@@ -147,8 +154,17 @@ def test_banks_hold_their_buffers_and_feed_the_array(name: str) -> None:
         assert memory.num_banks // 2 * memory.word_bits >= memory.port_bits
         assert 32 <= memory.word_bits <= 256
         assert memory.bank_bytes <= 2**21
-        assert memory.whole_words(1) == memory.word_bits // 8
-        assert memory.whole_words(memory.word_bits // 8 + 1) == memory.word_bits // 4
+        assert memory.access_bits <= memory.word_bits
+        assert memory.port_bits <= memory.num_banks // 2 * memory.access_bits
+        assert memory.access_bits > memory.port_bits / (memory.num_banks // 2 + 1)
+
+
+@pytest.mark.parametrize("bandwidth", ["6.4 GB/s", "6.5 GB/s", "20 GB/s", "unlimited"])
+def test_rows_opened_side_by_side_cost_what_they_cost_one_after_the_other(bandwidth: str) -> None:
+    hardware = load_hardware("edge_npu.yaml", [f"dram.bandwidth={bandwidth}"])
+    spec = SPECS[hardware.dram.type]
+    opened = energy_table(hardware).action_pj[Action.DRAM_ACTIVATES].sum() / machine_of(hardware).row_bytes
+    assert opened == pytest.approx(spec.activate_pj() / spec.row_bytes)
 
 
 def test_an_operating_point_is_the_same_chip_at_another_clock_and_supply() -> None:
@@ -162,3 +178,14 @@ def test_an_operating_point_is_the_same_chip_at_another_clock_and_supply() -> No
     assert transition_seconds(600, 500) == pytest.approx(10e-6)
     assert transition_seconds(500, 600) == transition_seconds(600, 500)
     assert transition_seconds(500, 500) == 0
+
+
+def test_the_fastest_clock_of_a_supply_is_the_limit_that_is_warned_of() -> None:
+    hardware = load_hardware("edge_npu.yaml")
+    assert fastest_clock_hz(hardware, hardware.technology.voltage_mv) == hardware.clock_hz
+    limits = [fastest_clock_hz(hardware, supply) for supply in (500, 550, 600, 700)]
+    assert limits == sorted(limits)
+    for more, warned in ((0, False), (5_000_000, True)):
+        point = f"{{clock: {limits[0] + more} Hz, voltage: 500 mV}}"
+        table = energy_table(load_hardware("edge_npu.yaml", [f"technology.operating_points=[{point}]"]))
+        assert any("MHz is the limit there" in warning for warning in table.warnings) is warned

@@ -69,6 +69,19 @@ def test_other_widths() -> None:
     assert arithmetic.toggle_pj(40) == pytest.approx(0.009)
 
 
+@pytest.mark.parametrize("node_nm", NODES)
+def test_wider_arithmetic_never_costs_less(node_nm: int) -> None:
+    widths = range(1, 65)
+    for prices in (
+        [arithmetic.multiply_pj(node_nm, bits, bits) for bits in widths],
+        [arithmetic.multiply_pj(node_nm, bits, 32) for bits in widths],
+        [arithmetic.add_pj(node_nm, bits) for bits in widths],
+        [arithmetic.shift_pj(node_nm, bits) for bits in widths],
+    ):
+        assert prices == sorted(prices)
+        assert prices[0] > 0
+
+
 def test_published_energies_hold_at_their_own_supply() -> None:
     assert technology.logic_energy_factor(45, "hp", 900) == pytest.approx(1.0, rel=1e-12)
     assert technology.logic_energy_factor(7, "hp", 700) == pytest.approx(1.0, rel=1e-12)
@@ -126,7 +139,8 @@ def test_leakage_is_exponential_between_300_and_350_k() -> None:
         ("technology.voltage=0.8 V", "nominal 0.6 V (got 0.8 V; expected 0.5 to 0.72 V)"),
         ("technology.voltage=0.4 V", "expected 0.5 to 0.72 V"),
         ("technology.device=hp", "nominal 0.8 V"),
-        ("technology.temperature=400 K", "350"),
+        ("technology.temperature=400 K", "out of range (got '400 K'; expected 300 to 350 K)"),
+        ("technology.temperature=20 K", "expected 300 to 350 K"),
         ("dram.type=lpddr4-320", "did you mean lpddr4-3200?"),
         ("dram.type=hbm9", "expected lpddr4-3200, lpddr4x-3200, lpddr5-6400"),
         ("technology.area_overhead=0.5", "at least 1"),

@@ -1,17 +1,22 @@
 """Energy is conserved: every command is paid for once, time is paid for once, and nothing else costs anything."""
 
+from math import fsum
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from ceesim.hardware.energy.actions import Component
+from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.hardware.energy.actions import Component, State
 from ceesim.hardware.energy.price import Activity, Waiting, price
 from ceesim.hardware.energy.table import energy_table
-from ceesim.hardware.load import override
-from ceesim.hardware.model import Hardware
-from ceesim.program.command import Program
+from ceesim.hardware.load import load_hardware, override
+from ceesim.hardware.model import Hardware, Residency
+from ceesim.program.command import Program, Unit
+from ceesim.shipped import Shelf, find
 from ceesim.sim import costs as priced
-from ceesim.sim.energy import actions, exit_energy, layer_energy, transferring_cycles
+from ceesim.sim.energy import actions, exit_energy, layer_energy, mean_density, transferring_cycles
+from ceesim.sim.run import price_network
 from ceesim.workload.network import Workload
 from tests.networks import accelerators, compiled, networks
 
@@ -42,13 +47,28 @@ def test_an_exit_is_the_sum_of_its_commands_and_of_its_time(workload: Workload, 
             none,
             none,
             costs.occupancy_cycles[row : row + 1],
-            transferring_cycles(costs)[row : row + 1],
+            transferring_cycles(program, costs)[row : row + 1],
             np.zeros(1, np.int64),
         )
         by_hand = sum(pj for pj, happened in zip(each, started(program, costs, row), strict=True) if happened)
         by_hand += price(still, table).total[0]
         assert abs(total[row] - by_hand) < 1
         assert total[row] == pytest.approx(by_hand, rel=1e-12)
+
+
+@given(networks(), accelerators(dma__queues="split"))
+@EXAMPLES
+def test_dram_serves_two_queues_at_once_in_the_same_cycles(workload: Workload, hardware: Hardware) -> None:
+    program = compiled(workload, hardware)
+    costs = priced.price(program)
+    start = costs.timeline.start_cycles
+    dma = program.unit <= Unit.STORE
+    for row, cycles in enumerate(transferring_cycles(program, costs).tolist()):
+        busy: set[int] = set()
+        for command in np.flatnonzero(dma & started(program, costs, row)):
+            busy |= set(range(start[command], start[command] + program.occupancy_cycles[command]))
+        assert cycles == len(busy)
+        assert busy <= set(range(costs.occupancy_cycles[row]))
 
 
 @given(networks(), accelerators())
@@ -110,3 +130,34 @@ def test_saved_time_is_worth_more_asleep_than_awake(workload: Workload, hardware
     )
     assert (asleep <= awake * (1 + 1e-12)).all()
     assert asleep[-1] == awake[-1]
+
+
+@pytest.fixture(scope="module")
+def shipped_trace() -> ExitTrace:
+    return load_trace(find("vgg_w025_c10.npz", Shelf.TRACES))
+
+
+@pytest.mark.parametrize("name", [path.name for path in Shelf.HARDWARE.files()])
+def test_shipped_hardware_pays_for_every_command_once_to_the_last_picojoule(
+    name: str, shipped_trace: ExitTrace
+) -> None:
+    hardware, workload = load_hardware(name), shipped_trace.workload
+    kept = range(1, workload.num_exits + 1)
+    network = price_network(workload, kept, hardware, shipped_trace.policy.cost(workload.num_classes))
+    program, costs = network.program, network.costs
+    spent, table = exit_energy(program, costs, hardware, {}), energy_table(hardware)
+    each = table.dynamic_pj(actions(program.amounts, hardware))
+    passing = table.state_pj.sum(axis=(1, 2))
+    for row in range(program.num_exits + 1):
+        happened = started(program, costs, row)
+        late = happened & (program.segment > row + 1)
+        timed = costs.occupancy_cycles[row] * passing[State.RUNNING]
+        timed += transferring_cycles(program, costs)[row] * passing[State.TRANSFERRING]
+        assert abs(spent.total[row] - (fsum(each[happened]) + timed)) < 1
+        assert abs(spent.by_component[row, Component.WASTED] - fsum(each[late])) < 1
+        assert spent.total[row] == sum(spent.lines(row).values())
+    assert (spent.by_component[:-1, Component.WASTED] > 0).any() or hardware.residency is Residency.PREFIX
+    density = mean_density(shipped_trace)
+    cycles = np.diff(np.linspace(0, costs.occupancy_cycles[-1], len(program.layers) + 1).astype(np.int64))
+    layers = layer_energy(program, costs, hardware, density, cycles)
+    assert abs(fsum(layers) - exit_energy(program, costs, hardware, density).total[-1]) < 1

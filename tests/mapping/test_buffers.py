@@ -1,7 +1,10 @@
 """No buffer ever holds more than its size: told from the commands of whole programs, and of the tightest cases."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
@@ -9,13 +12,15 @@ from ceesim.program.command import Amount, Program
 from ceesim.workload.network import Exit, Workload
 from ceesim.workload.ops import INPUT, Function, adaptive_average_pool, concat, conv, elementwise, linear, pool, reshape
 from tests.lowering import chain
-from tests.networks import COST, accelerators, compiled, hardware, networks, small_network, vgg
+from tests.networks import COST, accelerators, batches, compiled, hardware, networks, small_network, vgg
 from tests.occupancy import fullest
 
 ROOMY = {"weight": 65536, "activation": 65536, "psum": 65536, "head": 65536}
 
 
-def assert_fits(program: Program, workload: Workload, accelerator: Hardware) -> dict[str, int]:
+def assert_fits(
+    program: Program, workload: Workload, accelerator: Hardware, batch: Sequence[int] | None = None
+) -> dict[str, int]:
     buffers = accelerator.buffers
     sizes = {
         "weight": buffers.weight_bytes,
@@ -23,7 +28,7 @@ def assert_fits(program: Program, workload: Workload, accelerator: Hardware) -> 
         "activation": buffers.activation_bytes,
         "psum": buffers.psum_bytes,
     }
-    held = fullest(program, workload, accelerator)
+    held = fullest(program, workload, accelerator, batch)
     for buffer, (num_bytes, what) in held.items():
         assert num_bytes <= sizes[buffer], f"{buffer} buffer of {sizes[buffer]} B: {what}"
     return {buffer: num_bytes for buffer, (num_bytes, _) in held.items()}
@@ -40,6 +45,32 @@ def test_random_networks(workload: Workload, accelerator: Hardware) -> None:
 @settings(max_examples=2000)
 def test_many_random_networks(workload: Workload, accelerator: Hardware) -> None:
     assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
+def assert_batch_fits(workload: Workload, accelerator: Hardware, data: st.DataObject) -> None:
+    batch, compacted = data.draw(batches(workload, accelerator))
+    assert_fits(compiled(workload, accelerator, batch=batch, compacted=compacted), workload, accelerator, batch)
+
+
+@given(networks(), accelerators(), st.data())
+@settings(max_examples=80)
+def test_batches_of_random_networks(workload: Workload, accelerator: Hardware, data: st.DataObject) -> None:
+    assert_batch_fits(workload, accelerator, data)
+
+
+@pytest.mark.slow
+@given(networks(max_ops=10, max_exits=3), accelerators(), st.data())
+@settings(max_examples=2000)
+def test_batches_of_many_random_networks(workload: Workload, accelerator: Hardware, data: st.DataObject) -> None:
+    assert_batch_fits(workload, accelerator, data)
+
+
+@pytest.mark.parametrize("size", [1200, 2400, 3000])
+def test_a_batch_that_loses_members_uses_the_room_they_leave(size: int) -> None:
+    workload, accelerator = small_network(), hardware(buffers=ROOMY | {"activation": size})
+    for batch in ((2, 1, 1), (4, 2, 1), (6, 6, 2)):
+        held = assert_fits(compiled(workload, accelerator, batch=batch, compacted=True), workload, accelerator, batch)
+        assert held["activation"] > size // 2
 
 
 @given(

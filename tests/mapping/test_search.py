@@ -20,6 +20,7 @@ from ceesim.mapping.search import (
     distinct_extents,
     fits,
     lower_bound,
+    most_needed,
     time_alone,
 )
 from ceesim.program.command import Amount
@@ -28,17 +29,19 @@ from ceesim.workload.ops import INPUT, conv
 from tests.lowering import lowered, nest
 from tests.networks import accelerators, hardware, networks
 
+BATCHES = st.sampled_from((1, 1, 2, 3, 5, 8))
+
 
 @st.composite
 def searches(draw: st.DrawFn) -> tuple[Hardware, Nest, Capacity]:
-    """Any layer of a random network, its operands anywhere, and any room for its tiles."""
+    """Any layer of a random network, for one input or a batch, its operands anywhere, and any room for its tiles."""
     accelerator = draw(accelerators())
     layers = fuse(draw(networks(max_ops=2, max_exits=1)), fuse_head_pools=draw(st.booleans()))
     if accelerator.exit_unit.placement == "free":
         layers = tuple(layer for layer in layers if not layer.is_head)
     layer = draw(st.sampled_from(layers))
     far = tuple(draw(st.booleans()) for _ in layer.sources)
-    loops = nest_of(layer, accelerator, Operands(far, draw(st.booleans()), draw(st.booleans())))
+    loops = nest_of(layer, accelerator, Operands(far, draw(st.booleans()), draw(st.booleans())), draw(BATCHES))
     room = st.sampled_from((128, 300, 1000, 65536))
     return accelerator, loops, Capacity(draw(room), draw(room), draw(room))
 
@@ -82,6 +85,19 @@ def assert_bounded(accelerator: Hardware, loops: Nest, capacity: Capacity) -> No
 
 @given(searches())
 @settings(max_examples=60)
+def test_room_beyond_what_a_layer_can_use_admits_no_other_tiling(case: tuple[Hardware, Nest, Capacity]) -> None:
+    accelerator, loops, _ = case
+    machine = machine_of(accelerator)
+    enough = Capacity(*most_needed(loops, machine))
+    table = candidates(loops, machine, enough)
+    assert table.tolist() == candidates(loops, machine, Capacity(1 << 40, 1 << 40, 1 << 40)).tolist()
+    if loops.weight_from_dram:
+        less = candidates(loops, machine, enough._replace(weight_bytes=enough.weight_bytes - 1))
+        assert len(less) < len(table)
+
+
+@given(searches())
+@settings(max_examples=60)
 def test_pruning_loses_nothing(case: tuple[Hardware, Nest, Capacity]) -> None:
     assert_nothing_lost(*case)
 
@@ -113,7 +129,7 @@ def test_brute_force_over_every_tile_that_fits_finds_nothing_better(case: tuple[
     accelerator, loops, capacity = case
     machine, queue = machine_of(accelerator), queues_of(accelerator)
     best = choose(loops, machine, capacity, queue)
-    if best is None or loops.groups * loops.out_rows * loops.out_width * loops.k * loops.n > 2000:
+    if best is None or loops.groups * loops.images * loops.out_rows * loops.out_width * loops.k * loops.n > 2000:
         return
     for tiling in every_tiling(loops, accelerator):
         if fits(loops, tiling, machine, capacity):
@@ -127,6 +143,7 @@ def every_tiling(loops: Nest, accelerator: Hardware) -> list[Tiling]:
     ns = {min(n, loops.n) for n in range(cols, loops.n + cols, cols)} if loops.has_macs else {loops.n}
     spatial = {(rows, loops.out_width) for rows in range(1, loops.out_rows + 1)}
     spatial |= {(1, width) for width in range(1, loops.out_width + 1)}
+    spatial |= {(maps * loops.out_rows, loops.out_width) for maps in range(2, loops.images + 1)}
     return [
         Tiling(groups, rows, width, k, n, m_outer)
         for groups in range(1, loops.groups + 1)

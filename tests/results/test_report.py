@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,13 @@ import pytest
 
 from ceesim import cli
 from ceesim.errors import OutputError
-from ceesim.explore.report import MOST_POINTS, sweep_section
+from ceesim.exits.references import Never
+from ceesim.exits.trace import save_trace
+from ceesim.explore.report import MOST_POINTS, _axis, sweep_section
 from ceesim.explore.sweep import sweep
+from ceesim.explore.table import manifest_path
+from ceesim.results.exit_value import exit_values
+from ceesim.results.report.exit_figures import _judged
 from ceesim.results.report.figure import Figure, Section
 from ceesim.results.report.folder import read_run
 from ceesim.results.report.page import render, write_data
@@ -59,7 +66,7 @@ def columns(section: Section, name: str) -> dict[str, list[Any]]:
 
 def test_a_run_with_evidence_has_every_figure(section: Section) -> None:
     assert [part.name for part in section.parts] == [
-        "exits", "latency", "cycles", "layers", "energy", "dram", "roofline",
+        "exits", "latency", "heads-cost", "break-even", "cycles", "layers", "energy", "dram", "roofline",
         "table1", "fig4", "fig5", "fig6", "fig7", "fig8", "heads",
     ]  # fmt: skip
     assert not section.notes
@@ -71,8 +78,13 @@ def test_figures_add_up_to_the_summary(folder: Path, section: Section) -> None:
     assert sum(columns(section, "fig4")["inputs"]) == summary["num_inputs"]
     cycles = columns(section, "cycles")
     exits = read_run(folder).exits
-    assert sum(cycles["runs to the end"][:-1]) == exits["latency_cycles"].iloc[-1]
-    assert sum(cycles["average input"][:-1]) == pytest.approx(summary["dynamic"]["latency_cycles"]["mean"], rel=0.02)
+    assert sum(cycles["without exits"]) == summary["static"]["latency_cycles"]["mean"]
+    assert sum(cycles["runs to the end"]) == exits["latency_cycles"].iloc[-1]
+    assert sum(cycles["average input"]) == pytest.approx(summary["dynamic"]["latency_cycles"]["mean"], rel=0.02)
+    layers = columns(section, "layers")
+    assert sum(layers["cycles"]) == sum(cycles["runs to the end"])
+    assert sum(layers["average input"]) == pytest.approx(sum(cycles["average input"]))
+    assert sum(each for each in layers["without exits"] if each is not None) == sum(cycles["without exits"])
     assert sum(columns(section, "energy")["dynamic (µJ)"]) * 1e6 == pytest.approx(
         summary["dynamic"]["energy_pj"]["mean"]
     )
@@ -82,6 +94,84 @@ def test_figures_add_up_to_the_summary(folder: Path, section: Section) -> None:
     assert columns(section, "table1")["reduction"][0] == pytest.approx(summary["reduction"]["macs"])
     right = sum(columns(section, "exits")["right"]) / summary["num_inputs"]
     assert right == pytest.approx(summary["accuracy"]["dynamic"])
+
+
+def test_the_account_of_each_exit_is_that_of_the_run(folder: Path, section: Section) -> None:
+    result, account = small_run(), columns(section, "break-even")
+    values = exit_values(result)
+    assert account["exit"] == ["exit 1", "exit 2", "exit 3"]
+    assert account["head (cycles)"] == [value.head_cycles for value in values]
+    assert account["must leave: latency"] == pytest.approx([value.break_even_rate for value in values])
+    assert account["must leave: energy"] == pytest.approx([value.break_even_rate_energy for value in values])
+    assert account["leave here"] == pytest.approx([value.exit_rate for value in values])
+    static = read_run(folder).summary["static"]
+    costs = columns(section, "heads-cost")
+    assert costs["latency"] == pytest.approx(
+        [cycles / static["latency_cycles"]["mean"] for cycles in account["head (cycles)"]]
+    )
+    assert costs["energy"] == pytest.approx([n * 1e3 / static["energy_pj"]["mean"] for n in account["head (nJ)"]])
+
+
+def test_the_worst_case_pays_for_every_head(folder: Path, section: Section) -> None:
+    run = read_run(folder)
+    worst, alone = run.exits["latency_cycles"].max(), run.summary["static"]["latency_cycles"]["max"]
+    assert f"{worst:,} cycles instead of {alone:,}" in part(section, "heads-cost").caption
+    card = next(card for card in section.cards if card.label == "worst case")
+    assert card.value == f"{'+' if worst > alone else '−'}{abs(worst / alone - 1):.1%}"
+
+
+def test_an_exit_pays_from_its_break_even_rate_on() -> None:
+    assert _judged(0.2, 0.1, 0.1) == "yes"
+    assert _judged(0.2, 0.1, None) == "in latency only"
+    assert _judged(0.2, 0.3, 0.1) == "in energy only"
+    assert _judged(0.1, 0.1, 0.1) == "no"
+    assert _judged(None, 0.1, 0.1) == "nobody gets here"
+
+
+def test_without_exits_there_is_no_account_of_them(tmp_path: Path) -> None:
+    section = run_section(read_run(run_folder(tmp_path / "run", small_run(policy=Never()))), "run1")
+    assert not {"heads-cost", "break-even"} & {part.name for part in section.parts}
+    assert columns(section, "cycles")["without exits"] == columns(section, "cycles")["runs to the end"]
+    assert render([section], "page")
+
+
+def test_classes_are_named_where_the_trace_knows_them(tmp_path: Path) -> None:
+    result = small_run()
+    names = ["cat", HOSTILE, *map(str, range(2, result.trace.workload.num_classes))]
+    named = replace(result, trace=replace(result.trace, training={"classes": names}))
+    section = run_section(read_run(run_folder(tmp_path / "run", named)), "run1")
+    assert columns(section, "fig5")["class"] == names
+    ticks = part(section, "fig5").layout["yaxis"]["ticktext"]
+    assert ticks[0] == "cat"
+    assert not any("<" in tick for tick in ticks)
+
+
+def test_percentiles_and_long_layers_are_named_in_the_picture(section: Section) -> None:
+    texts = [text.strip() for trace in part(section, "latency").data for text in trace.get("text", []) if text]
+    assert ", ".join(texts).split(", ") == ["p50", "p95", "p99"]
+    share = dict(zip(*(columns(section, "roofline")[name] for name in ("op", "share of time")), strict=True))
+    named = [text for trace in part(section, "roofline").data for text in trace.get("text", []) if text]
+    assert max(share, key=lambda op: share[op]) in named
+
+
+def test_runs_of_one_network_say_so_once(folder: Path) -> None:
+    run = read_run(folder)
+    other = replace(run, summary=run.summary | {"network": "another"})
+    shared = comparison([run, run], ["a", "b"])
+    assert "network" not in columns(shared, "runs")
+    assert run.summary["network"] in shared.sentence
+    assert columns(comparison([run, other], ["a", "b"]), "runs")["network"][1].startswith("another")
+
+
+def test_numbers_stand_on_the_right_and_sections_are_listed(section: Section, sweep_table: Path) -> None:
+    page = render([section, sweep_section(sweep_table, "sweep1")], "page")
+    row = re.search(r"<tr>(<td.*?exit 1.*?)</tr>", page)
+    assert row is not None
+    kinds = ["number" in cell for cell in re.findall(r"<td[^>]*>", row[1])]
+    assert kinds[0] is False
+    assert True in kinds
+    assert re.findall(r'<a href="(#[^"]*)">', page) == ["#run1", "#sweep1", "#glossary"]
+    assert "<nav>" not in render([section], "page")
 
 
 def test_links_of_the_departures_conserve_inputs(section: Section) -> None:
@@ -145,7 +235,7 @@ def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
     result = small_run(name=HOSTILE, dataset=HOSTILE)
     run = read_run(run_folder(tmp_path / "<img src=x>", result))
     layers = run.layers.assign(op=[HOSTILE, *run.layers["op"][1:]])
-    run = type(run)(run.name, run.summary, run.manifest, layers, run.exits, run.inputs, run.trace, "")
+    run = replace(run, layers=layers, static_layers=run.static_layers.assign(op=HOSTILE))
     section = run_section(run, "run1")
     clean = render([run_section(read_run(run_folder(tmp_path / "clean", small_run())), "run1")], "page")
     page = render([section, comparison([run, run], [run.name, HOSTILE])], section.title)
@@ -164,6 +254,7 @@ def test_without_its_trace_a_run_says_so(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, alone)
     section = run_section(read_run(alone), "run1")
     assert [part.name for part in section.parts][-1] == "roofline"
+    assert "break-even" in [part.name for part in section.parts]
     assert "toy.npz was not found" in section.notes[0]
     assert "--trace" in section.notes[0]
     again = run_section(read_run(alone, [folder.parent / "toy.npz"]), "run1")
@@ -200,6 +291,7 @@ def test_exits_that_are_not_kept_leave_no_trace(tmp_path: Path) -> None:
         ("manifest.json", None, "manifest.json: cannot be read"),
         ("layers.csv", "", "layers.csv: not a table"),
         ("exits.csv", "exit_index\n1\n", "exits.csv: columns are missing"),
+        ("exit_values.csv", None, "exit_values.csv: cannot be read"),
     ],
 )
 def test_damaged_runs_are_refused_in_words(
@@ -234,6 +326,34 @@ def test_a_sweep_shows_its_front_and_its_failures(sweep_table: Path) -> None:
     assert [point for point, best in zip(shown["point"], shown["no other beats"], strict=True) if best] == sorted(front)
     best = table.loc[table["dynamic.latency_s.mean"].idxmin(), "point"]
     assert best in front
+
+
+def test_a_sweep_says_what_was_swept(tmp_path: Path) -> None:
+    save_trace(toy_trace(policy=POLICY), tmp_path / "toy.npz")
+    table = tmp_path / "sweep.csv"
+    space = ["--set", "array.rows=4,32", "--set", "dram.bandwidth=0.1GB/s,6.4GB/s"]
+    args = ["sweep", "--hw", "edge_npu.yaml", "--trace", str(tmp_path / "toy.npz"), *space, "--workers", "1"]
+    assert cli.exit_code([*args, "--out", str(table)]) == 0
+    section = sweep_section(table, "sweep1")
+    facts = dict(section.facts)
+    assert facts["hardware"] == "edge_npu"
+    assert facts["toy.npz"] == f"SHA-256 {hashlib.sha256((tmp_path / 'toy.npz').read_bytes()).hexdigest()}"
+    assert json.loads(section.record)["identity"]["hardware"]["name"] == "edge_npu"
+    assert "could not be built" not in section.sentence
+    assert any("6.4 GB/s" in text for text in part(section, "front-1").data[0]["customdata"])
+    axis = part(section, "front-1").layout["xaxis"]
+    values = columns(section, "front")["mean latency (ms)"]
+    assert max(values) / min(values) < 10 or axis["ticktext"] == [f"{tick:g}" for tick in axis["tickvals"]]
+    manifest_path(table).write_text("[]")
+    assert sweep_section(table, "sweep1").record == ""
+
+
+def test_logarithmic_axes_are_written_out() -> None:
+    table = pandas.DataFrame({"dynamic.latency_s.mean": [0.3e-3, 5e-3], "area_mm2": [1.0, 2.0]})
+    axis = _axis(table, "dynamic.latency_s.mean")
+    assert axis["type"] == "log"
+    assert {"0.5", "1", "5"} <= set(axis["ticktext"])
+    assert _axis(table, "area_mm2")["type"] == "linear"
 
 
 def test_a_large_sweep_is_thinned_with_a_note(sweep_table: Path, tmp_path: Path) -> None:
@@ -284,5 +404,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     (tmp_path / "note.csv").write_text("a,b\n1,2\n")
     assert cli.exit_code(["report", str(tmp_path / "note.csv")]) == 1
     assert "not a table of a sweep" in capfd.readouterr().err
+    assert cli.exit_code(["report", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: no such run or sweep" in capfd.readouterr().err
     assert cli.exit_code(["report", str(tmp_path)]) == 1
     assert "name a folder that `ceesim run --out` wrote" in capfd.readouterr().err

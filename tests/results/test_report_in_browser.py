@@ -102,9 +102,14 @@ def test_hostile_names_are_read_as_written(tab: Tab, page: Path) -> None:
 
 def test_it_prints_on_white_paper(tab: Tab, page: Path) -> None:
     tab.open(page, dark=True)
-    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-    tab.evaluate("new Promise(done => setTimeout(done, 2000))")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")  # no printer waits: what is not there now is not printed
     assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+    assert [name for name, marks in figures(tab).items() if not marks] == []
+    flows = "[...document.querySelectorAll('.sankey-link')].map(flow => Number(getComputedStyle(flow).opacity))"
+    assert set(tab.evaluate(flows)) == {1}
+    right = f"Math.max(...{PLOTS}.flatMap(p => [...p.querySelectorAll('.sankey-node rect')].map("
+    right += "node => node.getBoundingClientRect().right - p.getBoundingClientRect().left)))"
+    assert 600 < tab.evaluate(right) <= 680
     assert tab.evaluate(f"Math.max(...{PLOTS}.map(p => p.querySelector('svg').clientWidth))") == 680
     assert len(tab.call("Page.printToPDF")["data"]) > 50_000
     tab.evaluate("dispatchEvent(new Event('afterprint'))")

@@ -15,16 +15,16 @@ from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.load import load_hardware
 from ceesim.program.command import Amount
-from ceesim.results.exit_value import exit_values
+from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.summary import percentile, summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
 from ceesim.results.verdict import verdict
-from ceesim.results.write import write_run
+from ceesim.results.write import RUN_FILES, write_run
 from ceesim.shipped import Shelf, find
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import PrecisionWarning, run
 
-FILES = ("summary.json", "layers.csv", "exits.csv", "inputs.csv")
+FILES = tuple(name for name in RUN_FILES if name != "manifest.json")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,9 @@ def test_head_costs_and_break_even_rates(result: RunResult) -> None:
         assert value.break_even_rate is not None
         assert 0 < value.break_even_rate < 1
         assert value.head_cycles > 0
+        assert value.break_even_rate_energy is not None
+        assert 0 <= value.break_even_rate_energy < 1
+        assert tuple(value.row()) == EXIT_VALUE_COLUMNS
     reaching = result.trace.num_inputs
     for value, leaving in zip(values, result.exit_counts, strict=False):
         assert value.exit_rate == pytest.approx(leaving / reaching)
@@ -145,7 +148,14 @@ def test_files_are_the_same_bytes_from_both_executors_and_every_time(
     for name in FILES:
         first = (tmp_path / "a" / name).read_bytes()
         assert first == (tmp_path / "b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
-    for name, columns in (("layers", LAYER_COLUMNS), ("exits", EXIT_COLUMNS), ("inputs", INPUT_COLUMNS)):
+    assert {path.name for path in (tmp_path / "a").iterdir()} == set(RUN_FILES)
+    for name, columns in (
+        ("layers", LAYER_COLUMNS),
+        ("static_layers", LAYER_COLUMNS),
+        ("exits", EXIT_COLUMNS),
+        ("exit_values", EXIT_VALUE_COLUMNS),
+        ("inputs", INPUT_COLUMNS),
+    ):
         with (tmp_path / "a" / f"{name}.csv").open(newline="") as stream:
             assert tuple(next(csv.reader(stream))) == columns
     with (tmp_path / "a" / "inputs.csv").open(newline="") as stream:

@@ -17,6 +17,7 @@ from ceesim.errors import OptionError
 from ceesim.exits.trace import save_trace
 from ceesim.program.command import DRAM_AMOUNTS, Amount
 from ceesim.results import timeline as module
+from ceesim.results.summary import summary
 from ceesim.results.timeline import timeline, write_timeline
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import PrecisionWarning, run
@@ -122,11 +123,41 @@ def test_wasted_and_cancelled_work_is_told() -> None:
     assert told["commands"] + told["cancelled_commands"] == program.num_commands
     assert told["cancelled_commands"] > 0
     assert len(wasted) == told["wasted_commands"]
+    cancelled = [event for event in record["traceEvents"] if event.get("cat") == "cancelled"]
+    assert sum(mark["args"]["commands"] for mark in cancelled) == told["cancelled_commands"]
+    assert {cycles(mark["ts"]) for mark in cancelled} == {costs.latency_cycles[0]}
+    everything = program.amounts[:, list(DRAM_AMOUNTS)].sum()
+    assert sum(mark["args"]["bytes"] for mark in cancelled) == everything - told["dram_bytes"] > 0
+    macs = program.amounts[:, Amount.MACS].sum()
+    assert sum(mark["args"]["macs"] for mark in cancelled) == macs - told["executed_macs"] > 0
+    assert not any(event.get("cat") == "cancelled" for event in timeline(result)["traceEvents"])
+
+
+@pytest.mark.parametrize("lookahead", LOOKAHEADS)
+def test_timelines_of_all_inputs_add_up_to_the_summary(lookahead: str) -> None:
+    result = small_run(control__lookahead=lookahead)
+    numbers = summary(result)
+    counts = dict(zip(result.dynamic.exit_indices, result.exit_counts.tolist(), strict=True))
+    totals: dict[str, float] = defaultdict(float)
+    for exit_index, count in counts.items():
+        record = timeline(result, exit_index)
+        phases = check(record)
+        for key in ("bytes", "macs"):
+            totals[key] += total(phases, key) * count / numbers["num_inputs"]
+        wasted = [span for span in phases["X"] if span.get("cat") == "wasted"]
+        totals["wasted"] += sum(span["args"].get("bytes", 0) for span in wasted) * count / numbers["num_inputs"]
+        ends = [cycles(s["ts"]) + cycles(s["dur"]) for s in phases["X"] if s["tid"] == module.SEGMENTS]
+        totals["latency"] += max(ends) * count / numbers["num_inputs"]
+    dynamic = numbers["dynamic"]
+    assert totals["bytes"] == pytest.approx(dynamic["dram_bytes"]["mean"])
+    assert totals["macs"] == pytest.approx(dynamic["executed_macs"]["mean"])
+    assert totals["wasted"] == pytest.approx(dynamic["wasted_dram_bytes"]["mean"])
+    assert totals["latency"] == pytest.approx(dynamic["latency_cycles"]["mean"])
 
 
 def test_exits_are_marked_with_their_rates() -> None:
     result = small_run()
-    marks = check(timeline(result, 2))["i"]
+    marks = [mark for mark in check(timeline(result, 2))["i"] if mark["tid"] == module.SEGMENTS]
     assert [mark["name"] for mark in marks] == ["exit 1", "exit 2 taken"]
     assert [mark["args"]["inputs"] for mark in marks] == result.exit_counts[:2].tolist()
     assert cycles(marks[1]["ts"]) == result.dynamic.costs.latency_cycles[1]

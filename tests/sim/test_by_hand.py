@@ -340,6 +340,85 @@ def test_pinned_weights() -> None:
     assert program.warm_up_dram_bytes == 12
 
 
+def test_two_inputs_of_a_linear_layer_share_its_weights() -> None:
+    """One after the other they would take 2 × 25 cycles. As one tile they would be done at 28, as two at 27."""
+    expected = [
+        ("load", 0, 6),  # the first input's ifmap, 2 bytes: f 1
+        ("load", 1, 8),  # weights, once: f 3
+        ("array", 8, 16),  # T = 1: 3 + 5; f 8 + 3 + 2 = 13
+        ("vector", 16, 19),
+        ("load", 3, 9),  # the second input's
+        ("store", 19, 25),  # f 20
+        ("array", 13, 18),  # the layer's 3 cycles are paid, the weights are there
+        ("vector", 18, 21),
+        ("store", 21, 27),
+    ]
+    program = compile_program(one(linear("fc", INPUT, (2,), 2)), paper(), exit_cost=COST, batch=2)
+    assert_timeline(program, expected)
+    as_one_tile = [
+        ("load", 0, 7),  # 4 bytes: d = 2, f 2
+        ("load", 2, 9),
+        ("array", 9, 18),  # T = 2: 3 + 6
+        ("vector", 18, 21),  # 4 element-ops: 1 + 2
+        ("store", 21, 28),  # 4 bytes
+    ]
+    accelerator = paper()
+    loops = nest(accelerator, linear("one", INPUT, (2,), 2), stored=True, images=2)
+    assert_timeline(lowered(accelerator, loops, Tiling(1, 2, 1, 2, 2, 0)), as_one_tile)
+
+
+def test_two_maps_of_a_convolution() -> None:
+    accelerator = paper()
+    expected = [
+        ("load", 0, 9),  # the first map, 8 bytes: d = 4, f 4
+        ("load", 4, 11),  # weights, once: f 6
+        ("array", 11, 22),  # T = 4: 3 + 8; f 11 + 3 + 4 = 18
+        ("vector", 22, 26),  # 8 element-ops: 2 + 2; f 24
+        ("load", 6, 15),  # the second map: f 10
+        ("store", 26, 35),  # f 30
+        ("array", 18, 26),
+        ("vector", 26, 30),
+        ("store", 30, 39),
+    ]
+    program = lowered(accelerator, nest(accelerator, BANDS, stored=True, images=2), Tiling(1, 2, 2, 2, 2, 0))
+    assert_timeline(program, expected)
+    in_bands = lowered(accelerator, nest(accelerator, BANDS, stored=True, images=2), IN_TWO_BANDS)
+    loads = in_bands.amounts[:, Amount.IFMAP_DRAM_BYTES]
+    assert loads[loads > 0].tolist() == 4 * [4]
+    assert in_bands.amounts[:, Amount.WEIGHT_DRAM_BYTES].sum() == 4
+
+
+@pytest.mark.parametrize("lookahead", ["stall", "prefetch", "speculate"])
+def test_two_inputs_of_which_one_leaves(lookahead: str) -> None:
+    """Whatever the hardware could look ahead: which stream goes on is known at 47."""
+    expected = [
+        ("load", 0, 7),  # 2 inputs of 2 bytes: f 2
+        ("load", 2, 9),  # weights of tap, f 4
+        ("array", 9, 18),  # T = 2: 3 + 6; f 14
+        ("vector", 18, 21),
+        ("load", 4, 11),  # weights of the head
+        ("array", 21, 30),
+        ("vector", 30, 33),
+        ("exit", 33, 47),  # 2 inputs of two passes of one cycle, 3 of latency, 7 to act on it
+        ("vector", 47, 50),  # the 2 values of the one that is left move up: 1 + 2
+        ("load", 50, 57),  # weights of fc
+        ("array", 57, 65),  # T = 1: 3 + 5
+        ("vector", 65, 68),
+        ("store", 68, 74),
+    ]
+    program = compile_program(
+        WITH_EXIT, paper(control__lookahead=lookahead), exit_cost=COST, batch=(2, 1), compacted=True
+    )
+    assert_timeline(program, expected)
+    for costs in (price(program), price_by_events(program)):
+        assert costs.latency_cycles.tolist() == [47, 74]
+        assert costs.executed_macs.tolist() == [16, 20]
+        assert costs.heads[:, Amount.MACS].tolist() == [8, 8]
+        assert costs.amounts[:, Amount.DECISIONS].tolist() == [2, 2]
+        assert costs.amounts[:, Amount.VECTOR_OPS].tolist() == [8, 8 + 2 + 2]
+        assert not costs.wasted.any()
+
+
 def test_a_softmax_policy_pays_for_its_exponentials() -> None:
     program = compile_program(WITH_EXIT, paper(), exit_cost=DecisionCost(compares=2, exponentials=5))
     (decision,) = program.decisions

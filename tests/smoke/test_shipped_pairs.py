@@ -13,6 +13,7 @@ from ceesim.errors import HardwareError, MappingError
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.dram_timing import TIMINGS
 from ceesim.hardware.load import load_hardware, override
+from ceesim.program.command import Amount
 from ceesim.program.executor import execute
 from ceesim.results.dram import dram_use
 from ceesim.results.summary import summary
@@ -20,7 +21,7 @@ from ceesim.results.tables import layers
 from ceesim.results.verdict import verdict
 from ceesim.sim.costs import price_by_events
 from ceesim.sim.machine import simulate
-from ceesim.sim.run import Engine, replay
+from ceesim.sim.run import Engine, price_network, replay
 
 ROOT = Path(__file__).parent.parent.parent
 HARDWARE = sorted(path.name for path in (ROOT / "hw_configs").glob("*.yaml"))
@@ -56,6 +57,39 @@ def test_pair(hardware_name: str, trace_name: str) -> None:
     by_events = simulate(result.dynamic.program, result.dynamic.program.num_exits + 1).timeline
     assert np.array_equal(timeline.start_cycles, by_events.start_cycles)
     assert np.array_equal(timeline.finish_cycles, by_events.finish_cycles)
+
+
+def assert_batches(hardware_name: str, sizes: tuple[int, ...], most_commands: int) -> None:
+    """The weights of a batch come at most once per input; the batch does all the work of its members."""
+    hardware, inputs = load_hardware(ROOT / "hw_configs" / hardware_name), trace("vgg_c10.npz")
+    workload, cost = inputs.workload, inputs.policy.cost(inputs.workload.num_classes)
+    kept = range(1, workload.num_exits + 1)
+    one = price_network(workload, kept, hardware, cost).costs
+    own_macs = np.diff(one.executed_macs - one.wasted_macs, prepend=0)
+    weights = [Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES]
+    for size in sizes:
+        shrinking = [max(1, size - 2 * i) for i in range(len(kept) + 1)]
+        for batch, compacted in (([size] * (len(kept) + 1), False), (shrinking, True)):
+            priced = price_network(workload, kept, hardware, cost, batch=batch, compacted=compacted)
+            costs = priced.costs
+            assert np.array_equal(np.diff(costs.executed_macs - costs.wasted_macs, prepend=0), batch * own_macs)
+            assert costs.amounts[-1, weights].sum() <= size * one.amounts[-1, weights].sum()
+            assert costs.latency_cycles[-1] > one.latency_cycles[-1]
+            if priced.program.num_commands < most_commands:
+                timeline = simulate(priced.program, workload.num_exits + 1).timeline
+                assert np.array_equal(costs.timeline.start_cycles, timeline.start_cycles)
+                assert np.array_equal(costs.timeline.finish_cycles, timeline.finish_cycles)
+
+
+@pytest.mark.parametrize("hardware_name", HARDWARE)
+def test_a_batch(hardware_name: str) -> None:
+    assert_batches(hardware_name, (4,), 2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hardware_name", HARDWARE)
+def test_batches(hardware_name: str) -> None:
+    assert_batches(hardware_name, (2, 8, 16), 500_000)
 
 
 @pytest.mark.slow

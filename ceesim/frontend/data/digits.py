@@ -17,7 +17,7 @@ def read_digits() -> ImageData:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise MissingExtraError.of("scikit-learn", "dev", "the digits data set") from None
+        raise MissingExtraError.of("scikit-learn", "notebook", "the digits data set") from None
     bunch = load_digits()
     grey = (bunch.images * 255 / 16).astype(np.uint8)
     images = np.repeat(grey.repeat(4, axis=1).repeat(4, axis=2)[:, None], 3, axis=1)

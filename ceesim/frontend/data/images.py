@@ -69,6 +69,7 @@ class ImageData:
                 where=self.name,
                 got=num_val,
                 expected=f"1 to {len(self.train) - 1}",
+                fix=f"hold out fewer, e.g. --val {max(len(self.train) // 5, 1)}",
             )
         order = np.random.default_rng(seed).permutation(len(self.train))
         return {

@@ -25,21 +25,21 @@ class Action(IntEnum):
     WEIGHT_LOAD_BITS = 4
     """bits of stationary operands shifted into the array, one per register they pass"""
     WEIGHT_READ_BYTES = 5
-    """bytes read from the weight buffer, in whole words (`memories.Memory.word_bits`)"""
+    """bytes read from the weight buffer: by the array in whole accesses (`memories.Memory.access_bits`)"""
     WEIGHT_WRITE_BYTES = 6
-    """bytes written to it, likewise"""
+    """bytes written to it"""
     ACTIVATION_READ_BYTES = 7
-    """bytes read from the activation buffer, in whole words"""
+    """bytes read from the activation buffer, by the array in whole accesses"""
     ACTIVATION_WRITE_BYTES = 8
-    """bytes written to it, likewise"""
+    """bytes written to it"""
     PSUM_READ_BYTES = 9
-    """bytes read from the psum buffer, in whole words"""
+    """bytes read from the psum buffer, in whole accesses"""
     PSUM_WRITE_BYTES = 10
     """bytes written to it, likewise"""
     HEAD_READ_BYTES = 11
-    """bytes read from the head buffer, in whole words"""
+    """bytes read from the head buffer, in whole accesses"""
     HEAD_WRITE_BYTES = 12
-    """bytes written to it, likewise"""
+    """bytes written to it"""
     ADDS = 13
     """element additions outside the array"""
     MULTIPLIES = 14
@@ -55,13 +55,13 @@ class Action(IntEnum):
     DMA_BEATS = 19
     """beats moved by the DMA"""
     DMA_DESCRIPTORS = 20
-    """transfers set up"""
+    """requests to DRAM, each with its address and length"""
     DRAM_READ_BYTES = 21
     """bytes read from DRAM, in whole bursts (`dram.DramSpec.burst_bytes`)"""
     DRAM_WRITE_BYTES = 22
     """bytes written to it, likewise"""
     DRAM_ACTIVATES = 23
-    """rows opened (and closed again) in DRAM"""
+    """rows opened (and closed again) in DRAM, each in all devices side by side"""
 
 
 NUM_ACTIONS: Final = len(Action)

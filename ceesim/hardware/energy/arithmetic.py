@@ -53,10 +53,9 @@ def add_pj(node_nm: int, bits: int) -> float:
 
 
 def multiply_pj(node_nm: int, bits: int, other_bits: int) -> float:
-    """Integer multiplication: proportional to the product of the widths, 32×32 bits as published."""
-    if bits == other_bits == 32:
-        return INT32_MULTIPLY.at(node_nm)
-    return INT8_MULTIPLY.at(node_nm) * bits * other_bits / 64
+    """Integer multiplication: proportional to the product of the widths, from 8×8 bits, and from 32×32 bits upwards."""
+    area = bits * other_bits
+    return INT32_MULTIPLY.at(node_nm) * area / 1024 if area >= 1024 else INT8_MULTIPLY.at(node_nm) * area / 64
 
 
 def toggle_pj(node_nm: int) -> float:

@@ -3,7 +3,8 @@
 A double buffer is two halves, each a memory of its own (to CACTI a second port costs 1.3 to 1.9 times the read energy
 and twice the area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one
 bank, more are several banks side by side. A bank holds at most 2 MiB. Ports narrower than 32 bits read 32 bits and
-share them. Whoever counts accesses counts the bytes of whole words: a word used in part costs as much as a full one.
+share them. The array's accesses are whole ones: what it takes of a bank at once costs the same if part of it is unused.
+What streams through a buffer (DMA, maps as they drain) is packed and fills its words.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Memory:
     bank_bytes: int
     num_banks: int
 
-    def whole_words(self, num_bytes: int) -> int:
-        """Bytes of the words that hold `num_bytes` stored side by side."""
-        return ceil_div(8 * num_bytes, self.word_bits) * self.word_bits // 8
+    @property
+    def access_bits(self) -> int:
+        """A bank's share of the port: the least that an access of the array takes."""
+        return ceil_div(self.port_bits, ceil_div(self.port_bits, self.word_bits))
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ceesim.hardware.energy.technology import delay_factor
 from ceesim.hardware.model import Hardware, OperatingPoint
 
 _SLEW_MV_PER_US: Final = 10.0
@@ -21,6 +22,13 @@ def at_operating_point(hardware: Hardware, point: OperatingPoint) -> Hardware:
     described["clock"] = point.clock_hz
     described["technology"] = {**made_in, "voltage": point.voltage_mv, "operating_points": []}
     return Hardware.model_validate(described)
+
+
+def fastest_clock_hz(hardware: Hardware, voltage_mv: int) -> int:
+    """The clock that `voltage_mv` sustains if `hardware`'s own clock is the limit at its own supply."""
+    made_in = hardware.technology
+    slower = delay_factor(made_in.node_nm, made_in.device, voltage_mv, than_mv=made_in.voltage_mv)
+    return int(hardware.clock_hz / slower)
 
 
 def transition_seconds(from_mv: int, to_mv: int) -> float:

@@ -24,7 +24,7 @@ from ceesim.hardware.energy.actions import (
     State,
     component_of,
 )
-from ceesim.hardware.energy.table import EnergyTable, Floats
+from ceesim.hardware.energy.table import EnergyTable, Floats, Kin
 
 Int64s = NDArray[np.int64]
 
@@ -64,10 +64,12 @@ class Breakdown:
     Args:
         pj: [rows, components, uncertainties] nominal.
         bands: [2, uncertainties] low and high over nominal.
+        kin: what the prices were drawn from, as in `EnergyTable`.
     """
 
     pj: Floats
     bands: Floats
+    kin: Kin
 
     @property
     def by_component(self) -> Floats:
@@ -88,6 +90,11 @@ class Breakdown:
     def high(self) -> Floats:
         """[rows, components] if every price is at its high end."""
         return np.asarray(self.pj @ self.bands[1], np.float64)
+
+    def mean(self, weights: Int64s) -> Breakdown:
+        """One row: the mean of the rows, each as often as `weights` says."""
+        shares = weights / weights.sum()
+        return Breakdown(np.tensordot(shares, self.pj, axes=1)[None], self.bands, self.kin)
 
     def lines(self, row: int) -> dict[str, float]:
         """One row by the names used in result files."""
@@ -129,7 +136,7 @@ def price(activity: Activity, table: EnergyTable, waiting: Waiting = Waiting.RAC
         (idle, activity.waiting_cycles),
     ):
         pj += cycles[:, None, None] * table.state_pj[state]
-    return Breakdown(pj, table.bands)
+    return Breakdown(pj, table.bands, table.kin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,7 @@ def difference(more: Breakdown, row: int, less: Breakdown, other_row: int) -> Ba
     """
     first, second = more.pj[row].sum(axis=0), less.pj[other_row].sum(axis=0)
     nominal = float(more.total[row] - less.total[other_row])
-    if np.array_equal(more.bands, less.bands):
+    if _err_together(more, less):
         low, high = _extremes(first - second, more.bands)
     else:
         low = float(first @ more.bands[0] - second @ less.bands[1])
@@ -171,7 +178,7 @@ def ratio(numerator: Breakdown, row: int, denominator: Breakdown, other_row: int
     """The first row's total over the second's; both must be priced in one technology for the errors to cancel."""
     first, second = numerator.pj[row].sum(axis=0), denominator.pj[other_row].sum(axis=0)
     nominal = float(numerator.total[row] / denominator.total[other_row])
-    if not np.array_equal(numerator.bands, denominator.bands):
+    if not _err_together(numerator, denominator):
         low = float(first @ numerator.bands[0] / (second @ denominator.bands[1]))
         return Band(low, nominal, float(first @ numerator.bands[1] / (second @ denominator.bands[0])))
     return Band(
@@ -179,6 +186,20 @@ def ratio(numerator: Breakdown, row: int, denominator: Breakdown, other_row: int
         nominal,
         _extreme_ratio(first, second, numerator.bands, least=False),
     )
+
+
+def saved(less: Breakdown, row: int, more: Breakdown, other_row: int) -> Band:
+    """The share of the second row's total that the first one saves, as a fraction.
+
+    Its ends are ratios at one corner of the uncertainties at a time: a factor that makes clock, DRAM or leakage dear
+    makes it dear in both rows. Setting one row's low end against the other's high end would compare two technologies.
+    """
+    left = ratio(less, row, more, other_row)
+    return Band(1 - left.high, 1 - left.nominal, 1 - left.low)
+
+
+def _err_together(one: Breakdown, other: Breakdown) -> bool:
+    return one.kin == other.kin and np.array_equal(one.bands, other.bands)
 
 
 def _extremes(kinds: Floats, bands: Floats) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +35,21 @@ from ceesim.hardware.energy.actions import (
     component_of,
 )
 from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
+from ceesim.hardware.energy.cacti import EXECUTABLE
 from ceesim.hardware.energy.clock import band, clock_terms
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
-from ceesim.hardware.energy.sram import How, Sram, sram
-from ceesim.hardware.model import Device, Hardware
+from ceesim.hardware.energy.operating_points import fastest_clock_hz
+from ceesim.hardware.energy.sram import How, Sram, nodes_nm, sram
+from ceesim.hardware.model import ClockProfile, Device, Hardware
 
 SLEEP_LEAKAGE: Final = 0.1
 """Leakage that remains asleep over that while on."""
 
 LOGIC_BAND: Final[Band] = (0.8, 4.0)
 SRAM_BAND: Final[Band] = (0.5, 1.6)
+BETWEEN_NODES_SRAM_BAND: Final[Band] = (0.35, 2.0)
+"""`SRAM_BAND` and what interpolating between two nodes may miss (+41%, −21%: docs/validation-energy.md)."""
 EXTRAPOLATED_SRAM_BAND: Final[Band] = (0.5, 8.0)
 """Below 22 nm CACTI has no transistors; Google's 7 nm figures (ISCA 2021) lie up to eight times higher (assumed)."""
 LEAKAGE_BAND: Final[Band] = (0.1, 10.0)
@@ -70,6 +74,7 @@ _WRITE: Final = {
 }
 
 Floats = NDArray[np.float64]
+Kin: TypeAlias = tuple[int, Device, ClockProfile, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class EnergyTable:
         action_pj: [actions, uncertainties].
         state_pj: [states, components, uncertainties], per cycle.
         bands: [2, uncertainties] low and high over nominal.
+        kin: node, device, clock profile and DRAM; price lists that agree in these are wrong by the same factors.
         area: the parts of the chip.
         warnings: what the user should know before believing a number.
         clock_hz: the clock that state prices refer to.
@@ -102,6 +108,7 @@ class EnergyTable:
     action_pj: Floats
     state_pj: Floats
     bands: Floats
+    kin: Kin
     area: tuple[AreaTerm, ...]
     warnings: tuple[str, ...]
     clock_hz: int
@@ -145,10 +152,9 @@ def energy_table(hardware: Hardware) -> EnergyTable:
             action_pj[line.per, line.uncertainty] += line.pj
         else:
             state_pj[line.per, line.component, line.uncertainty] += line.pj
-    extrapolated = any(array.how is How.POWER_LAW for array in arrays.values())
     low_high = {
         Uncertainty.LOGIC: LOGIC_BAND,
-        Uncertainty.SRAM: EXTRAPOLATED_SRAM_BAND if extrapolated else SRAM_BAND,
+        Uncertainty.SRAM: _sram_band(technology.node_nm, arrays),
         Uncertainty.DRAM: spec.band,
         Uncertainty.CLOCK: band(technology.clock_profile),
         Uncertainty.LEAKAGE: LEAKAGE_BAND,
@@ -157,7 +163,14 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     for values in (action_pj, state_pj, bands):
         values.setflags(write=False)
     warnings = tuple(_warnings(hardware, spec, arrays))
-    return EnergyTable(lines, action_pj, state_pj, bands, area, warnings, hardware.clock_hz)
+    kin = (technology.node_nm, technology.device, technology.clock_profile, hardware.dram.type)
+    return EnergyTable(lines, action_pj, state_pj, bands, kin, area, warnings, hardware.clock_hz)
+
+
+def _sram_band(node_nm: int, arrays: dict[Memory, Sram]) -> Band:
+    if any(array.how is How.POWER_LAW for array in arrays.values()):
+        return EXTRAPOLATED_SRAM_BAND
+    return SRAM_BAND if node_nm in nodes_nm() else BETWEEN_NODES_SRAM_BAND
 
 
 def _logic(hardware: Hardware) -> float:
@@ -253,8 +266,9 @@ def _dram(hardware: Hardware, spec: DramSpec) -> Iterator[Line]:
     yield _action(
         Action.DRAM_WRITE_BYTES, "write burst, IO, per byte", kind, spec.write_pj(io=True) * per_byte, spec.source
     )
-    yield _action(Action.DRAM_ACTIVATES, "activate and precharge", kind, spec.activate_pj(), spec.source)
     devices = num_devices(hardware.dram)
+    opened = f"activate and precharge, {devices} side by side"
+    yield _action(Action.DRAM_ACTIVATES, opened, kind, devices * spec.activate_pj(), spec.source)
     pj_of_mw = devices * _PJ_PER_S_OF_MW / hardware.clock_hz
     standby, active = spec.precharge_standby_mw(), spec.active_standby_mw()
     down = spec.power_down_mw() + spec.refresh_mw()
@@ -313,23 +327,23 @@ def _warnings(hardware: Hardware, spec: DramSpec, arrays: dict[Memory, Sram]) ->
         access_ns = array.access_ns * slower
         if access_ns > period_ns:
             yield (
-                f"the {memory.name} buffer needs {access_ns:.2g} ns per access, a cycle has {period_ns:.2g} ns: "
-                "energy and area are those of the slow array"
+                f"the {memory.name} buffer needs {access_ns:.2g} ns per access, a cycle has {period_ns:.2g} ns (it is "
+                f"in time up to {1e3 / access_ns:.4g} MHz): energy and area are those of the slow array"
             )
     for memory, array in arrays.items():
         if array.how is How.POWER_LAW:
             yield f"the {memory.name} buffer is extrapolated beyond CACTI's tables"
+        if array.how is How.CACTI:
+            yield f"the {memory.name} buffer is priced by the CACTI that {EXECUTABLE} names, not by the shipped table"
     if spec.source.startswith("derived"):
         yield f"{hardware.dram.type} is {spec.source}"
     for point in technology.operating_points:
-        than = scaling.delay_factor(
-            technology.node_nm, technology.device, point.voltage_mv, than_mv=technology.voltage_mv
-        )
-        if point.clock_hz * than > hardware.clock_hz * _CLOCK_TOLERANCE:
+        limit_hz = fastest_clock_hz(hardware, point.voltage_mv)
+        if point.clock_hz > limit_hz * _CLOCK_TOLERANCE:
             yield (
                 f"operating point {point.clock_hz / 1e6:g} MHz at {point.voltage_mv / 1000:g} V: if "
                 f"{hardware.clock_hz / 1e6:g} MHz is the limit at {technology.voltage_mv / 1000:g} V, "
-                f"{hardware.clock_hz / than / 1e6:.4g} MHz is the limit there"
+                f"{limit_hz / 1e6:.4g} MHz is the limit there"
             )
 
 

@@ -15,6 +15,7 @@ from ceesim.errors import CeesimError, OutputError
 from ceesim.exits.policy_file import policy_from_json
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.provenance import SourceFile
+from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
 from ceesim.results.summary import SCHEMA
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS
 from ceesim.shipped import Shelf
@@ -22,7 +23,13 @@ from ceesim.shipped import Shelf
 if TYPE_CHECKING:
     import pandas
 
-_TABLES: Final = {"layers.csv": LAYER_COLUMNS, "exits.csv": EXIT_COLUMNS, "inputs.csv": INPUT_COLUMNS}
+_TABLES: Final = {
+    "layers.csv": LAYER_COLUMNS,
+    "static_layers.csv": LAYER_COLUMNS,
+    "exits.csv": EXIT_COLUMNS,
+    "exit_values.csv": EXIT_VALUE_COLUMNS,
+    "inputs.csv": INPUT_COLUMNS,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +46,9 @@ class RunFolder:
     summary: dict[str, Any]
     manifest: dict[str, Any]
     layers: pandas.DataFrame
+    static_layers: pandas.DataFrame
     exits: pandas.DataFrame
+    exit_values: pandas.DataFrame
     inputs: pandas.DataFrame
     trace: ExitTrace | None
     missing: str
@@ -68,9 +77,9 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
             expected=SCHEMA,
             fix="run it again with this version of ceesim",
         )
-    layers, exits, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
+    layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
     trace, missing = _find_trace(path, summary, manifest, traces)
-    return RunFolder(path.resolve().name, summary, manifest, layers, exits, inputs, trace, missing)
+    return RunFolder(path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -31,7 +31,11 @@
     const look = (name) => styles.getPropertyValue(name).trim();
     const spec = painted(specs[plot.dataset.figure], look);
     const layout = { ...spec.layout, template: template(look), ...(width ? { width } : { autosize: true }) };
-    return Plotly.react(plot, spec.data, layout, { displayModeBar: false, responsive: true });
+    // Paper does not wait: what is animated into place on a screen (flows are) must be there at once.
+    if (width) Plotly.purge(plot);
+    const drawn = Plotly.react(plot, spec.data, layout, { displayModeBar: false, responsive: true });
+    if (width) for (const flow of plot.querySelectorAll(".sankey-link")) flow.style.opacity = 1;
+    return drawn;
   };
 
   const plots = [...document.querySelectorAll(".plot")];

@@ -31,7 +31,7 @@ def render(sections: Sequence[Section], title: str) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(cell=_shown, key=_sort_key)
+    environment.filters.update(cell=_shown, key=_sort_key, numeric=_numeric)
     template = environment.from_string(_asset("page.html.j2"))
     specs = {
         f"{section.name}-{part.name}": {"data": part.data, "layout": part.layout}
@@ -76,6 +76,13 @@ def _shown(value: Cell, unit: str | None) -> str:
     if isinstance(value, int) or unit == "int":
         return f"{value:,.0f}"
     return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Whether each column holds numbers, which stand under each other by their last digit."""
+    columns = zip(*table.rows[:MOST_TABLE_ROWS], strict=True) if table.rows else [()] * len(table.columns)
+    kinds = [{type(cell) for cell in column} - {type(None)} for column in columns]
+    return [bool(kind) and kind <= {int, float} for kind in kinds]
 
 
 def _sort_key(value: Cell) -> str:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ceesim.results.report.cost_figures import cost_figures
+from ceesim.results.report.exit_figures import exit_figures, worst_case
 from ceesim.results.report.figure import (
     SERIES,
     Card,
@@ -19,7 +21,6 @@ from ceesim.results.report.figure import (
     rows_axis,
 )
 from ceesim.results.report.folder import RunFolder
-from ceesim.results.report.run_figures import run_figures
 from ceesim.results.report.trace_figures import trace_figures
 from ceesim.units import format_bytes, format_picojoules, format_seconds
 
@@ -40,7 +41,7 @@ def run_section(run: RunFolder, name: str, called: str = "") -> Section:
         called: what tells it from the other runs on the page.
     """
     summary = run.summary
-    parts: list[Figure | Sheet] = [*run_figures(run)]
+    parts: list[Figure | Sheet] = [*exit_figures(run), *cost_figures(run)]
     if run.trace is not None:
         parts += trace_figures(run.trace)
     title = f"{network(summary)} on {summary['hardware']}"
@@ -49,7 +50,7 @@ def run_section(run: RunFolder, name: str, called: str = "") -> Section:
         title=f"{called}: {title}" if called else title,
         sentence=_sentence(summary),
         facts=_facts(run),
-        cards=_cards(summary),
+        cards=_cards(run),
         parts=parts,
         notes=[run.missing] if run.missing else [],
         record=json.dumps(run.manifest, indent=1, ensure_ascii=False),
@@ -104,7 +105,8 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _cards(summary: dict[str, Any]) -> list[Card]:
+def _cards(run: RunFolder) -> list[Card]:
+    summary = run.summary
     accuracy, clock_hz = summary["accuracy"], summary["clock_hz"]
     cards = []
     if accuracy["dynamic"] is not None:
@@ -131,9 +133,9 @@ def _cards(summary: dict[str, Any]) -> list[Card]:
                 "" if interval is None else f"95%: {_change(interval[0])} to {_change(interval[1])}",
             )
         )
-    worst = summary["dynamic"]["latency_cycles"]["max"] / summary["static"]["latency_cycles"]["max"] - 1
-    tail = format_seconds(summary["dynamic"]["latency_cycles"]["max"] / clock_hz)
-    return [*cards, Card("slowest input", _change(-worst), f"{tail}; it pays for every head it passes")]
+    worst, alone = worst_case(run)
+    tail = format_seconds(worst / clock_hz).replace(" ", "\u00a0")
+    return [*cards, Card("worst case", _change(1 - worst / alone), f"{tail} to the end, every head paid for")]
 
 
 def _change(saved: float) -> str:
@@ -156,24 +158,37 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
     """
     columns = (
         "run", "network", "hardware", "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
-        "mean latency (ms)", "p99 latency (ms)", "mean energy (µJ)", "mean DRAM traffic (KiB)", "area (mm²)",
+        "mean latency (ms)", "p99 latency (ms)", "worst case", "mean energy (µJ)", "mean DRAM (KiB)", "area (mm²)",
     )  # fmt: skip
-    rows = [_row(name, run.summary) for name, run in zip(names, runs, strict=True)]
-    percents = dict.fromkeys(("accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved"), "percent")
+    rows = [_row(name, run) for name, run in zip(names, runs, strict=True)]
+    same = [i for i, values in enumerate(zip(*rows, strict=True)) if i in (1, 2) and len(set(values)) == 1]
+    shared = " and ".join(str(rows[0][i]) for i in same)
+    columns, *rows = [tuple(cell for i, cell in enumerate(row) if i not in same) for row in (columns, *rows)]
+    percents = dict.fromkeys(
+        ("accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved", "worst case"), "percent"
+    )
     return Section(
         name="compare",
         title=f"{len(runs)} runs side by side",
-        sentence="",
+        sentence=f"All of them: {shared}." if shared else "",
         parts=[
             _reductions(runs, names),
-            Sheet("runs", "The runs", "One line per run; click a heading to sort.", Table(columns, rows, percents)),
+            Sheet(
+                "runs",
+                "The runs",
+                "One line per run; click a heading to sort. The worst case is the latency of an input that runs to the "
+                "end, past every head, against the network without exits.",
+                Table(columns, rows, percents),
+            ),
         ],
     )
 
 
-def _row(name: str, summary: dict[str, Any]) -> tuple[Any, ...]:
+def _row(name: str, run: RunFolder) -> tuple[Any, ...]:
+    summary = run.summary
     dynamic, milliseconds = summary["dynamic"], 1e3 / summary["clock_hz"]
     energy = dynamic["energy_pj"]
+    worst, alone = worst_case(run)
     return (
         name,
         network(summary),
@@ -182,6 +197,7 @@ def _row(name: str, summary: dict[str, Any]) -> tuple[Any, ...]:
         *(summary["reduction"][key] for key in _MEASURES),
         dynamic["latency_cycles"]["mean"] * milliseconds,
         dynamic["latency_cycles"]["p99"] * milliseconds,
+        worst / alone - 1,
         None if energy is None else energy["mean"] / 1e6,
         dynamic["dram_bytes"]["mean"] / 1024,
         summary["area_mm2"],

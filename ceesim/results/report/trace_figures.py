@@ -19,7 +19,7 @@ from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.scores import Score, ScoreKind
 from ceesim.exits.trace import ExitTrace
-from ceesim.results.report.figure import RAMP, SERIES, Figure, Sheet, Spec, Table, legend_above
+from ceesim.results.report.figure import RAMP, SERIES, Figure, Sheet, Spec, Table, label, legend_above, rows_axis
 from ceesim.workload.flops import Convention, backbone_flops, path_flops
 
 Shares = npt.NDArray[np.float64]
@@ -105,17 +105,29 @@ def _with_share(names: Sequence[str], counts: Sequence[int]) -> list[tuple[str, 
     return [(name, count, count / sum(counts)) for name, count in zip(names, counts, strict=True)]
 
 
-def _class_map(name: str, title: str, caption: str, shares: Shares, columns: Sequence[str], what: str) -> Figure:
+def _class_names(trace: ExitTrace) -> list[str]:
+    """The classes by name where the trace knows them, else by number."""
+    names = trace.training.get("classes")
+    if isinstance(names, list) and len(names) == trace.workload.num_classes:
+        return [str(name) for name in names]
+    return [str(number) for number in range(trace.workload.num_classes)]
+
+
+def _class_map(
+    name: str, title: str, caption: str, shares: Shares, columns: Sequence[str], classes: Sequence[str], what: str
+) -> Figure:
     """A heat map of shares [columns, classes], one row per class."""
     num_classes = shares.shape[1]
-    z = [[_cell(shares[i, label]) for i in range(len(columns))] for label in range(num_classes)]
+    z = [[_cell(shares[i, number]) for i in range(len(columns))] for number in range(num_classes)]
     heat = {
         "type": "heatmap", "x": list(columns), "y": list(range(num_classes)), "z": z, "zmin": 0, "zmax": 1,
         "colorscale": RAMP, "xgap": 1, "ygap": 1 if num_classes <= 30 else 0, "hoverongaps": False,
         "colorbar": {"tickformat": ".0%", "thickness": 10, "outlinewidth": 0},
-        "hovertemplate": f"class %{{y}}, %{{x}}: %{{z:.1%}} {what}<extra></extra>",
+        "customdata": [[label(each, 80)] * len(columns) for each in classes],
+        "hovertemplate": f"class %{{customdata}}, %{{x}}: %{{z:.1%}} {what}<extra></extra>",
     }  # fmt: skip
-    rows = [(label, *z[label]) for label in range(num_classes)]
+    rows = [(each, *cells) for each, cells in zip(classes, z, strict=True)]
+    step = 1 if num_classes <= 20 else 10
     return Figure(
         name,
         title,
@@ -124,13 +136,12 @@ def _class_map(name: str, title: str, caption: str, shares: Shares, columns: Seq
         {
             "height": min(700, 130 + 22 * num_classes),
             "xaxis": {"type": "category", "showgrid": False},
-            "yaxis": {
-                "title": {"text": "class"}, "autorange": "reversed", "showgrid": False, "zeroline": False,
-                "dtick": 1 if num_classes <= 20 else 10,
-            },
+            "yaxis": rows_axis(classes[::step])
+            | {"title": {"text": "class"}, "tickvals": list(range(0, num_classes, step))}
+            | {"range": [num_classes - 0.5, -0.5]},
         },
         Table(("class", *columns), rows, dict.fromkeys(columns, "percent")),
-    )  # fmt: skip
+    )
 
 
 def _exits_per_class(trace: ExitTrace) -> Figure:
@@ -144,6 +155,7 @@ def _exits_per_class(trace: ExitTrace) -> Figure:
         "the left are the easy ones.",
         shares.T,
         _exit_names(trace),
+        _class_names(trace),
         "of this class leave here",
     )
 
@@ -191,9 +203,11 @@ def _excluded_where(trace: ExitTrace) -> Figure:
     return _class_map(
         "fig7",
         "Fig. 7: which classes are excluded where",
-        "Of the inputs that reach an exit, the share for which a class is excluded after it. Empty where nobody comes.",
+        "Of the inputs that reach an exit, the share for which a class is excluded after it. A row that stays light is "
+        "a class that is hard to rule out; empty where nobody comes.",
         metrics.excluded_where(trace),
         _exit_names(trace)[:-1],
+        _class_names(trace),
         "of the inputs here have excluded it",
     )
 

@@ -1,0 +1,291 @@
+"""Where the cycles, joules and bytes of a run go, by what they were spent on and by layer.
+
+Everything here is drawn from the run's own files and the hardware in manifest.json. A layer costs an average input its
+cost times the share of the inputs that get as far as its segment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ceesim.errors import CeesimError
+from ceesim.hardware.model import Hardware
+from ceesim.results.report.exit_figures import reaching
+from ceesim.results.report.figure import SERIES, Figure, Spec, Table, bars, label, legend_above, rows_axis
+from ceesim.results.report.folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
+
+Shares = npt.NDArray[np.float64]
+
+_PARTS: Final = {"compute": "--c1", "stall": "--c4", "head": "--c3", "decision": "--c5"}
+_LEAST_NAMED: Final = 0.03
+"""Share of the time from which the roofline names a layer; the pointer tells the others."""
+
+
+def cost_figures(run: RunFolder) -> list[Figure]:
+    """The figures, in reading order."""
+    figures = [_where_cycles_go(run), _layers(run)]
+    if run.summary["dynamic"]["energy_pj"] is not None:
+        figures.append(_energy(run))
+    figures.append(_bytes(run))
+    roofline = _roofline(run)
+    return figures if roofline is None else [*figures, roofline]
+
+
+def _cycles_by_part(layers: pandas.DataFrame) -> dict[str, Shares]:
+    """[layers] cycles of each layer by what they were spent on; they sum to its cycles."""
+    cycles, stall = layers["cycles"].to_numpy(np.float64), layers["stall_cycles"].to_numpy(np.float64)
+    is_head, is_decision = (layers["bottleneck"] == "head").to_numpy(), (layers["bottleneck"] == "decision").to_numpy()
+    plain = ~is_head & ~is_decision
+    return {
+        "compute": np.where(plain, cycles - stall, 0),
+        "stall": np.where(plain, stall, 0),
+        "head": np.where(is_head, cycles, 0),
+        "decision": np.where(is_decision, cycles, 0),
+    }
+
+
+def _where_cycles_go(run: RunFolder) -> Figure:
+    """Before, and after: the worst input and the average one."""
+    static, dynamic, reach = _cycles_by_part(run.static_layers), _cycles_by_part(run.layers), _layer_reach(run)
+    names = ["without exits", "runs to the end", "average input"]
+    rows = [
+        (part, float(static[part].sum()), float(dynamic[part].sum()), float((dynamic[part] * reach).sum()))
+        for part in _PARTS
+    ]
+    data = [
+        bars(names, values, part, color, "%{x:,.0f} cycles")
+        for (part, *values), color in zip(rows, _PARTS.values(), strict=True)
+    ]
+    mean = float(run.summary["dynamic"]["latency_cycles"]["mean"])
+    paid = sum(row[-1] for row in rows)
+    differs = abs(paid - mean) > 0.001 * mean
+    remark = f" The average adds up to {paid:,.0f} cycles, the mean latency is {mean:,.0f}: some of it overlaps."
+    return Figure(
+        "cycles",
+        "Where the cycles go",
+        "Arithmetic, waiting for DRAM, heads and decisions. From the first bar to the second is what exits cost an "
+        "input that none of them lets go, from the first to the third what they bring on average."
+        f"{remark if differs else ''}",
+        data,
+        {
+            "height": 260,
+            "barmode": "stack",
+            "xaxis": {"title": {"text": "cycles"}, "tickformat": "~s"},
+            "yaxis": rows_axis(names),
+            "legend": legend_above() | {"traceorder": "normal"},
+        },
+        Table(("spent on", *names), rows, dict.fromkeys(names, "int")),
+    )
+
+
+def _layer_reach(run: RunFolder) -> Shares:
+    """[layers] share of the inputs that get as far as each layer."""
+    reached: Shares = reaching(run)[run.layers["segment"].to_numpy(np.int64) - 1]
+    return reached
+
+
+def _layers(run: RunFolder) -> Figure:
+    parts, reach = _cycles_by_part(run.layers), _layer_reach(run)
+    names = run.layers["op"].astype(str).tolist()
+    spoken = [[label(name, 80), float(share)] for name, share in zip(names, reach, strict=True)]
+    before = dict(zip(run.static_layers["op"].astype(str), run.static_layers["cycles"].tolist(), strict=True))
+    data = [
+        bars(names, parts[part].tolist(), part, color, "%{x:,.0f} cycles")
+        for part, color in _PARTS.items()
+        if parts[part].any()
+    ]
+    total = sum(parts.values(), np.zeros(len(names)))
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "average input",
+            "cliponaxis": False,
+            "x": (total * reach).tolist(),
+            "y": list(range(len(names))),
+            "customdata": spoken,
+            "marker": {"symbol": "diamond", "size": 8, "color": "--ink"},
+            "hovertemplate": "%{customdata[0]}<br>an average input: %{x:,.0f} cycles (%{customdata[1]:.1%} get here)"
+            "<extra></extra>",
+        }
+    )
+    columns = ("op", "segment", "kind", "cycles", "busy_cycles", "stall_cycles", "utilisation", "bottleneck")
+    rows: list[tuple[Any, ...]] = [
+        (*(_plain(row[name]) for name in columns), _plain(before.get(str(row["op"]))), cost * share, share)
+        for row, cost, share in zip(run.layers.to_dict("records"), total.tolist(), reach.tolist(), strict=True)
+    ]
+    units = {"utilisation": "percent", "inputs that get here": "percent", "average input": "int"}
+    return Figure(
+        "layers",
+        "Cycles by layer",
+        "What each layer adds to the time of an input that runs to the end, in execution order. The diamond is what an "
+        "average input pays for it: the distance between the two is what early exits save. A long red end is a layer "
+        "that waits for its weights.",
+        data,
+        {
+            "height": 90 + 17 * len(names),
+            "barmode": "stack",
+            "xaxis": {"title": {"text": "cycles"}, "tickformat": "~s", "rangemode": "tozero"},
+            "yaxis": rows_axis(names),
+            "legend": legend_above() | {"traceorder": "normal"},
+        },
+        Table((*columns, "without exits", "average input", "inputs that get here"), rows, units),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a data frame as JSON holds it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _before_and_after(
+    name: str, title: str, caption: str, unit: str, static: dict[str, float], dynamic: dict[str, float]
+) -> Figure:
+    """Two bars per thing: without exits and with."""
+    names = [key for key in dynamic if static.get(key, 0) or dynamic[key]]
+    before, after = [float(static.get(key, 0)) for key in names], [float(dynamic[key]) for key in names]
+    spoken = [key.replace("_", " ") for key in names]
+    return Figure(
+        name,
+        title,
+        caption,
+        [
+            bars(spoken, before, "static", "--quiet", f"%{{x:.4~g}} {unit}"),
+            bars(spoken, after, "dynamic", "--c1", f"%{{x:.4~g}} {unit}"),
+        ],
+        {
+            "height": 100 + 34 * len(names),
+            "barmode": "group",
+            "bargap": 0.25,
+            "xaxis": {"title": {"text": f"{unit} per input"}, "tickformat": "~s"},
+            "yaxis": rows_axis(spoken),
+            "legend": legend_above() | {"traceorder": "normal"},
+        },
+        Table((name, f"static ({unit})", f"dynamic ({unit})"), list(zip(spoken, before, after, strict=True))),
+    )
+
+
+def _energy(run: RunFolder) -> Figure:
+    static, dynamic = (
+        {key: value / 1e6 for key, value in run.summary[which]["energy_pj"]["by_component"].items()}
+        for which in ("static", "dynamic")
+    )
+    return _before_and_after(
+        "energy",
+        "Energy by component",
+        "Mean energy of an input, without exits and with them. What saving arithmetic cannot touch is in the bars that "
+        "do not shrink. The part called wasted went into work that an exit then made useless.",
+        "µJ",
+        static,
+        dynamic,
+    )
+
+
+def _bytes(run: RunFolder) -> Figure:
+    static, dynamic = (
+        {key: value / 1024 for key, value in run.summary[which]["dram_bytes"]["by_operand"].items()}
+        for which in ("static", "dynamic")
+    )
+    return _before_and_after(
+        "dram",
+        "DRAM traffic by operand",
+        "Mean traffic of an input, without exits and with them. Weights of layers that are not reached need not be "
+        "fetched; those of heads come on top.",
+        "KiB",
+        static,
+        dynamic,
+    )
+
+
+def _roofline(run: RunFolder) -> Figure | None:
+    """Every layer that moves bytes and multiplies, under what array and DRAM allow; None without the hardware."""
+    try:
+        hardware = Hardware.model_validate(run.manifest["hardware"])
+    except (KeyError, ValueError, CeesimError):
+        return None
+    layers = run.layers
+    moved = layers[["ifmap_dram_bytes", "weight_dram_bytes", "ofmap_dram_bytes"]].sum(axis=1).to_numpy(np.float64)
+    macs = layers["macs"].to_numpy(np.float64)
+    cycles = layers[["cycles", "busy_cycles"]].max(axis=1).to_numpy(np.float64)
+    shown = (moved > 0) & (macs > 0) & (cycles > 0)
+    if not shown.any():
+        return None
+    peak = float(hardware.array.rows * hardware.array.cols)
+    intensity, rate, share = macs[shown] / moved[shown], macs[shown] / cycles[shown], cycles[shown] / cycles.sum()
+    names, is_head = layers["op"].astype(str)[shown].tolist(), (layers["bottleneck"] == "head").to_numpy()[shown]
+    bandwidth = hardware.dram.bandwidth_bytes_per_s
+    slope = np.inf if bandwidth is None else bandwidth / hardware.clock_hz
+    low, high = float(intensity.min()) / 8, max(float(intensity.max()), peak / slope) * 2
+    knee = [peak / slope] if low < peak / slope < high else []
+    x = [low, *knee, high]
+    data: list[Spec] = [
+        {
+            "type": "scatter", "mode": "lines", "name": "roof", "x": x, "y": [min(peak, slope * at) for at in x],
+            "line": {"color": "--muted", "width": 2}, "hovertemplate": "roof: %{y:.4~g} MACs per cycle<extra></extra>",
+        }
+    ]  # fmt: skip
+    sizes = 7 + 30 * np.sqrt(share)
+    told = _named(np.log10(intensity), np.log10(rate), share)
+    beside = np.where(intensity < peak / slope, "top left", "top center")  # above the roof there is nothing
+    for group, mask, color in (("backbone", ~is_head, SERIES[0]), ("heads", is_head, SERIES[2])):
+        chosen = np.flatnonzero(mask).tolist()
+        if chosen:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers+text",
+                    "name": group,
+                    "x": intensity[mask].tolist(),
+                    "y": rate[mask].tolist(),
+                    "text": [label(names[i]) if i in told else "" for i in chosen],
+                    "textposition": beside[mask].tolist(),
+                    "cliponaxis": False,
+                    "customdata": [[label(names[i], 80), float(share[i])] for i in chosen],
+                    "marker": {"color": color, "size": sizes[mask].tolist(), "opacity": 0.75},
+                    "hovertemplate": "%{customdata[0]}: %{customdata[1]:.1%} of the time<br>%{x:.4~g} MACs per DRAM "
+                    "byte<br>%{y:.4~g} MACs per cycle<extra></extra>",
+                }
+            )
+    left_out = int(((macs > 0) & ~shown).sum())
+    rest = f" {left_out} layers that move nothing to or from DRAM have no place here." if left_out else ""
+    rows = list(zip(names, intensity.tolist(), rate.tolist(), (rate / peak).tolist(), share.tolist(), strict=True))
+    return Figure(
+        "roofline",
+        "Roofline",
+        f"Left of the bend the DRAM limits a layer, right of it the array ({peak:,.0f} MACs per cycle). A large dot is "
+        "much of the time of an input that runs to the end. One far below the roof loses time to short tiles, filling "
+        f"and draining; one above the slope had its weights fetched while an earlier layer still ran.{rest}",
+        data,
+        {
+            "height": 380,
+            "xaxis": {"type": "log", "title": {"text": "MACs per DRAM byte"}, "dtick": 1},
+            "yaxis": {"type": "log", "title": {"text": "MACs per cycle"}, "dtick": 1},
+            "legend": legend_above() | {"itemsizing": "constant"},
+        },
+        Table(
+            ("op", "MACs per DRAM byte", "MACs per cycle", "share of peak", "share of time"),
+            rows,
+            {"share of peak": "percent", "share of time": "percent"},
+        ),
+    )
+
+
+def _named(x: Shares, y: Shares, share: Shares) -> set[int]:
+    """The long layers, the longest first, as far as their names do not get into each other's way.
+
+    Args:
+        x, y: [points] decades. On a phone a name is about a decade wide.
+    """
+    told: list[int] = []
+    for i in np.argsort(-share, kind="stable").tolist():
+        if share[i] >= _LEAST_NAMED and all(abs(x[i] - x[j]) > 1.1 or abs(y[i] - y[j]) > 0.2 for j in told):
+            told.append(i)
+    return set(told)

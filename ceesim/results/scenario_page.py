@@ -1,0 +1,131 @@
+"""What the page of `ceesim run` says about a scenario: who came, who waited, who was busy, and one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ceesim.hardware.energy.price import Waiting
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Unit
+from ceesim.results.scenario import idle_energy_pj
+from ceesim.results.terminal import plain_table
+from ceesim.sim.result import RunResult
+from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
+from ceesim.sim.scenarios.statistics import Estimate
+from ceesim.units import format_picojoules, format_seconds
+
+
+def scenario_parts(result: ScenarioResult, hardware: Hardware) -> list[RenderableType]:
+    """The scenario's own table, and what has to be said about it."""
+    scenario = result.scenario
+    batch = f", batches of {scenario.batch.size} {scenario.batch.mode.value}" if scenario.batch.size > 1 else ""
+    units = f", {scenario.units} units" if scenario.units > 1 else ""
+    shared = f" ({'one DRAM' if scenario.contention else 'a DRAM each'})" if scenario.units > 1 else ""
+    lines: list[RenderableType] = [_table(f"Scenario: {scenario.label}{batch}{units}{shared}", result, hardware)]
+    pipeline = result.dynamic.pipeline
+    if pipeline is not None:
+        lines += [_stages(pipeline), _shifts(pipeline, hardware.clock_hz)]
+    if result.static is None:
+        lines.append(
+            Text(
+                f"the network without exits could not serve these arrivals: its load would be {result.static_load:.3g}"
+            )
+        )
+    return lines
+
+
+def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
+    table = plain_table(title, "", "static", "dynamic")
+    clock_hz = hardware.clock_hz
+
+    def line(name: str, show: Any) -> None:
+        table.add_row(name, "–" if result.static is None else show(result.static), show(result.dynamic))
+
+    def time(estimate: Estimate) -> str:
+        text = format_seconds(estimate.mean / clock_hz)
+        return (
+            text
+            if estimate.ci95 is None
+            else f"{text} ± {format_seconds((estimate.ci95[1] - estimate.mean) / clock_hz)}"
+        )
+
+    line("arrived / served / dropped", lambda p: f"{p.num_arrived:,} / {p.num_served:,} / {p.num_dropped:,}")
+    line("load", lambda p: "–" if p.load is None else f"{p.load:.3f}")
+    line("throughput", lambda p: f"{p.num_served * clock_hz / max(p.end_cycle, 1):,.1f}/s")
+    line("waiting", lambda p: time(p.waiting))
+    line("service", lambda p: format_seconds((p.latency.mean - p.waiting.mean) / clock_hz))
+    line("latency", lambda p: time(p.latency))
+    line("queue length, mean / most", lambda p: f"{p.queue_mean:.2f} / {p.queue_most}")
+    line("units busy", lambda p: f"{sum(p.unit_utilisation) / len(p.unit_utilisation):.1%}")
+    line("DMA / array / vector busy", _busy)
+    if result.dynamic.num_late is not None:
+        line("late or dropped", _missed)
+    if result.scenario.batch.size > 1:
+        line("inputs per batch", lambda p: f"{p.num_served / max(p.num_groups, 1):.2f}")
+    line("idle energy per input, asleep / awake", lambda p: _idle(p, hardware))
+    return table
+
+
+def _stages(pipeline: PipelineOutcome) -> Table:
+    table = plain_table("Stages", "segments", "units", "cycles per input", "busy", "blocked", "waiting, mean / most")
+    for stage in pipeline.stages:
+        first, last = stage.segments
+        table.add_row(
+            f"{first}–{last}" if last > first else str(first),
+            str(stage.units),
+            f"{stage.work_cycles:,.0f}",
+            f"{stage.busy:.1%}",
+            f"{stage.blocked:.1%}",
+            f"{stage.queue_mean:.2f} / {stage.queue_most}",
+        )
+    return table
+
+
+def _shifts(pipeline: PipelineOutcome, clock_hz: int) -> Table:
+    """Throughput bound when inputs that reach the last stage become rarer or more frequent."""
+    title = "If more (or fewer) inputs reach the last stage"
+    table = plain_table(title, "times as many", "pipeline", "the same units, undivided")
+    for shift in pipeline.shifts:
+        table.add_row(f"{shift.factor:g}", f"{shift.pipeline * clock_hz:,.1f}/s", f"{shift.apart * clock_hz:,.1f}/s")
+    return table
+
+
+def _busy(played: Played) -> str:
+    span = max(played.end_cycle, 1) * len(played.unit_utilisation)
+    moving = int(played.busy_cycles[Unit.LOAD] + played.busy_cycles[Unit.STORE])
+    return " / ".join(
+        f"{cycles / span:.1%}"
+        for cycles in (moving, int(played.busy_cycles[Unit.ARRAY]), int(played.busy_cycles[Unit.VECTOR]))
+    )
+
+
+def _missed(played: Played) -> str:
+    missed = (played.num_late or 0) + played.num_dropped
+    rate = played.miss_rate
+    band = "" if rate is None or rate.ci95 is None else f" ({max(rate.ci95[0], 0):.2%} – {rate.ci95[1]:.2%})"
+    return f"{missed:,}{band}"
+
+
+def _idle(played: Played, hardware: Hardware) -> str:
+    served = max(played.num_served, 1)
+    return " / ".join(format_picojoules(idle_energy_pj(played, hardware, waiting) / served) for waiting in Waiting)
+
+
+def scenario_sentence(result: RunResult, numbers: dict[str, Any]) -> str:
+    """One sentence: what the MAC reduction became where inputs meet."""
+    reduction, label = numbers["reduction"], numbers["scenario"]
+    alone = 1 - result.mean(result.dynamic.path_macs) / float(result.static.path_macs[-1])
+    place = f"on {result.hardware.name} under {label}"
+    batch = numbers["batch"]
+    place += f" in batches of {batch}" if batch > 1 else ""
+    if reduction["latency"] is None:
+        return f"{alone:.1%} fewer MACs {place} make the difference between a queue that ends and one that does not."
+    saved = (
+        f"{reduction['macs']:.1%} MACs, {reduction['latency']:.1%} latency (waiting included), "
+        f"{reduction['energy']:.1%} energy and {reduction['dram_bytes']:.1%} DRAM bytes"
+    )
+    return f"{alone:.1%} fewer MACs for an input alone; {place} that saves {saved}."

@@ -1,0 +1,1 @@
+"""Where inputs meet: arrivals and queues, batches, several accelerators behind one DRAM, networks in a pipeline."""

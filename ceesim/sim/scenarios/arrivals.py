@@ -1,0 +1,159 @@
+"""When inputs arrive, and which of the trace they are: streams of ints, a block at a time, from a seed.
+
+Time is an int of cycles. Poisson gaps are drawn as floats and added up before they are rounded down, so that rounding
+never adds up; periods are exact fractions. Nothing here grows with the number of inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ceesim.errors import ScenarioError
+from ceesim.program.command import Int64s
+from ceesim.sim.scenarios.kinds import Order, Process
+from ceesim.sim.scenarios.scenario import Scenario
+from ceesim.units import PICOSECONDS_PER_SECOND
+
+BLOCK: Final = 4096
+_LATEST_CYCLE: Final = 2**62
+_MARGIN: Final = 64  # a sum of exponential gaps exceeds this many times its mean once in e^64
+_LATEST_SECOND: Final = 10**15
+_ARRIVALS, _ORDER = 0, 1  # which of a seed's random streams
+
+
+def arrival_blocks(scenario: Scenario, clock_hz: int, num_inputs: int, rate_per_s: float | None) -> Iterator[Int64s]:
+    """Arrival times in cycles, ascending, `num_inputs` of them in blocks (fewer if a file records fewer).
+
+    Args:
+        rate_per_s: of poisson arrivals.
+
+    Raises:
+        ScenarioError: if a recorded file cannot be read, naming its line.
+    """
+    arrivals = scenario.arrivals
+    if arrivals.process is Process.RECORDED and arrivals.file is not None:
+        times = recorded_cycles(arrivals.file, clock_hz)[:num_inputs]
+        yield from (times[first : first + BLOCK] for first in range(0, len(times), BLOCK))
+    elif arrivals.process is Process.PERIOD and arrivals.period is not None:
+        period = Fraction(arrivals.period * clock_hz, PICOSECONDS_PER_SECOND)
+        for first in range(0, num_inputs, BLOCK):
+            numbers = range(first, min(first + BLOCK, num_inputs))
+            yield np.array([n * period.numerator // period.denominator for n in numbers], np.int64)
+    elif arrivals.process is Process.POISSON and rate_per_s is not None:
+        generator = np.random.default_rng((scenario.seed, _ARRIVALS))
+        now, mean_gap = 0.0, clock_hz / rate_per_s
+        for first in range(0, num_inputs, BLOCK):
+            gaps = generator.exponential(mean_gap, min(BLOCK, num_inputs - first))
+            exact = now + np.cumsum(gaps)
+            now = float(exact[-1])
+            yield exact.astype(np.int64)
+    else:
+        for first in range(0, num_inputs, BLOCK):
+            yield np.zeros(min(BLOCK, num_inputs - first), np.int64)
+
+
+def check_span(scenario: Scenario, clock_hz: int, mean_gap_cycles: float, num_inputs: int) -> None:
+    """Refuse arrivals whose last would not fit a cycle count, by a margin that chance does not reach.
+
+    Raises:
+        ScenarioError: with the numbers.
+    """
+    expected, most = mean_gap_cycles * num_inputs, _LATEST_CYCLE / _MARGIN
+    if expected > most:
+        raise ScenarioError(
+            "the last arrivals are too late to be counted in cycles",
+            where=scenario.label,
+            got=f"{expected / clock_hz:.3g} s",
+            expected=f"at most {most / clock_hz:.3g} s",
+            fix="raise the rate, or play fewer inputs",
+        )
+
+
+def input_blocks(scenario: Scenario, trace_inputs: int, num_inputs: int) -> Iterator[Int64s]:
+    """Which input of the trace comes when, in blocks: the trace again and again, each time in its order or shuffled.
+
+    Fewer inputs than the trace has are spread evenly over it: traces are often sorted by class.
+    """
+    if num_inputs < trace_inputs and scenario.order is Order.TRACE:
+        for first in range(0, num_inputs, BLOCK):
+            yield np.arange(first, min(first + BLOCK, num_inputs)) * trace_inputs // num_inputs
+        return
+    left = num_inputs
+    for repetition in range(math.ceil(num_inputs / trace_inputs)):
+        order = np.arange(trace_inputs)
+        if scenario.order is Order.SHUFFLED:
+            np.random.default_rng((scenario.seed, _ORDER, repetition)).shuffle(order)
+        order = order[:left]
+        left -= len(order)
+        yield from (order[first : first + BLOCK] for first in range(0, len(order), BLOCK))
+
+
+def recorded_cycles(file: str, clock_hz: int) -> Int64s:
+    """The arrival times of a file, in cycles from the first.
+
+    The file has one time in seconds per line, ascending; the first line may be a heading, and of several columns
+    separated by commas the first counts.
+
+    Raises:
+        ScenarioError: if the file or a line of it cannot be read, or times go backwards.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not a text file"
+        raise ScenarioError(
+            f"the arrivals cannot be read: {reason}",
+            where=file,
+            fix="name a text file with one time in seconds per line",
+        ) from None
+    times: list[Decimal] = []  # exact, as they are written
+    for number, line in enumerate(lines, start=1):
+        field = line.split(",")[0].strip()
+        if not field or field.startswith("#"):
+            continue
+        try:
+            time = Decimal(field)
+        except InvalidOperation:
+            if not times and number == 1:
+                continue  # a heading
+            time = Decimal("nan")
+        where = f"{file}:{number}"
+        if not time.is_finite() or abs(time) > _LATEST_SECOND:
+            raise ScenarioError(
+                "not an arrival time",
+                where=where,
+                got=field[:40],
+                expected=f"a number of seconds, at most {_LATEST_SECOND:,}",
+                fix="write one time per line, like 0.25",
+            )
+        if times and time < times[-1]:
+            raise ScenarioError(
+                "arrivals go backwards",
+                where=where,
+                got=f"{time:g} s",
+                expected=f"at least {times[-1]:g} s",
+                fix="sort the file by time",
+            )
+        times.append(time)
+    if not times:
+        raise ScenarioError(
+            "no arrivals", where=file, expected="one time in seconds per line", fix="write some, like 0.25"
+        )
+    first = times[0]
+    cycles = [int((time - first) * clock_hz) for time in times]
+    if cycles[-1] > _LATEST_CYCLE:
+        raise ScenarioError(
+            "the last arrival is too late to be counted in cycles",
+            where=file,
+            got=f"{times[-1]:g} s after {first:g} s",
+            expected=f"at most {_LATEST_CYCLE / clock_hz:.3g} s",
+            fix="write times in seconds",
+        )
+    return np.array(cycles, np.int64)

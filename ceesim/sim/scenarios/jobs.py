@@ -1,0 +1,201 @@
+"""What a unit does with a group of inputs that it takes together, and what that comes to.
+
+A group becomes a `Job`: one Program, left at one exit, and for each member the exit at which it has its answer.
+Everything about a job is known once its members' exits are, so jobs are remembered by the pattern of those exits; a
+`Bill` is the price of a job that nobody disturbs, by the compiled executor.
+
+    static     all members run to the exit of the last, and are answered there
+    masked     the same commands at the same times; those that left are answered, their share of the work is not done
+    compacted  after each exit the survivors close ranks: every segment is compiled for as many as are left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from ceesim.hardware.energy.price import Breakdown
+from ceesim.hardware.model import Hardware
+from ceesim.program.command import Amount, Int64s, Program
+from ceesim.sim.costs import ExitCosts, price
+from ceesim.sim.energy import exit_energy
+from ceesim.sim.result import Priced
+from ceesim.sim.scenarios.kinds import BatchMode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One Program for a group of inputs.
+
+    Args:
+        exit_index: 1..N+1, where the program is left.
+        answered_at: for each member the exit of the program at which its answer is there, at most `exit_index`.
+    """
+
+    program: Program
+    exit_index: int
+    answered_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bill:
+    """What a job came to; cycles count from its beginning.
+
+    Args:
+        answered_at: for each member the exit whose path was computed for it.
+        answer_cycles: when each member had its answer.
+        occupancy_cycles: when the last command that had started was finished.
+        busy_cycles: [NUM_UNITS] occupancy of the units.
+        amounts: [NUM_AMOUNTS] sums over the commands that happened.
+        wasted: [NUM_AMOUNTS] the part for segments that were not run.
+        energy: one row.
+    """
+
+    answered_at: tuple[int, ...]
+    answer_cycles: tuple[int, ...]
+    occupancy_cycles: int
+    busy_cycles: Int64s
+    amounts: Int64s
+    wasted: Int64s
+    energy: Breakdown
+    dram_bytes: int
+    total_pj: float
+
+
+def bill_of(job: Job, costs: ExitCosts, hardware: Hardware, density: Mapping[str, float]) -> Bill:
+    """The bill of a job whose program costs `costs`, exit by exit."""
+    row = job.exit_index - 1
+    every = exit_energy(job.program, costs, hardware, density)
+    energy = replace(every, pj=every.pj[row : row + 1])
+    return Bill(
+        answered_at=job.answered_at,
+        answer_cycles=tuple(int(costs.latency_cycles[exit_index - 1]) for exit_index in job.answered_at),
+        occupancy_cycles=int(costs.occupancy_cycles[row]),
+        busy_cycles=costs.busy_cycles[row],
+        amounts=costs.amounts[row],
+        wasted=costs.wasted[row],
+        energy=energy,
+        dram_bytes=int(costs.dram_bytes[row]),
+        total_pj=float(energy.total[0]),
+    )
+
+
+Compiler: TypeAlias = Callable[[tuple[int, ...], bool], Program]
+"""Makes the Program that runs segment i for ``batch[i-1]`` inputs, of a batch that does or does not shrink."""
+
+
+class Jobs:
+    """The jobs of one network on one hardware, made and priced once per pattern.
+
+    Args:
+        compiler: of that network on that hardware.
+    """
+
+    def __init__(
+        self, network: Priced, hardware: Hardware, density: Mapping[str, float], mode: BatchMode, compiler: Compiler
+    ) -> None:
+        self.network = network
+        self.hardware = hardware
+        self.density = density
+        self.mode = mode
+        self._compile = compiler
+        self._jobs: dict[tuple[int, ...], Job] = {}
+        self._bills: dict[tuple[int, ...], Bill] = {}
+        self._costs: dict[int, ExitCosts] = {}  # of the programs of full batches, by size
+        self._programs: dict[int, Program] = {}
+        self.patterns: set[object] = set()
+        """What had to be made and priced: exits of a group, or an exit and what was inherited."""
+
+    def job(self, rows: Sequence[int]) -> Job:
+        """The job of a group whose members leave at these rows of the network (0..N), in ascending order."""
+        key = tuple(rows)
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = self._make(key)
+            self.patterns.add(key)
+        return job
+
+    def bill(self, rows: Sequence[int]) -> Bill:
+        """What the job of `rows` comes to when nobody disturbs it."""
+        key = tuple(rows)
+        bill = self._bills.get(key)
+        if bill is None:
+            job = self._jobs.get(key) or self._make(key)  # not kept: its columns are large, the bill is small
+            bill = self._bills[key] = bill_of(job, self._price(job, len(key)), self.hardware, self.density)
+            self.patterns.add(key)
+        return bill
+
+    @property
+    def num_patterns(self) -> int:
+        """Different jobs made so far."""
+        return len(self.patterns)
+
+    def _make(self, rows: tuple[int, ...]) -> Job:
+        size, last = len(rows), rows[-1] + 1
+        if size == 1:
+            return Job(self.network.program, last, (last,))
+        if self.mode is BatchMode.COMPACTED:
+            return Job(self._compile(survivors(rows, self.network.program.num_exits), True), last, _exits(rows))
+        full = self._full(size)
+        if self.mode is BatchMode.STATIC:
+            return Job(full, last, (last,) * size)
+        return Job(masked(full, rows), last, _exits(rows))
+
+    def _full(self, size: int) -> Program:
+        program = self._programs.get(size)
+        if program is None:
+            batch = (size,) * (self.network.program.num_exits + 1)
+            program = self._programs[size] = self._compile(batch, False)
+        return program
+
+    def _price(self, job: Job, size: int) -> ExitCosts:
+        if size == 1:
+            return self.network.costs
+        if self.mode is not BatchMode.STATIC:
+            return price(job.program)
+        costs = self._costs.get(size)
+        if costs is None:
+            costs = self._costs[size] = price(job.program)
+        return costs
+
+
+def survivors(rows: Sequence[int], num_exits: int) -> tuple[int, ...]:
+    """[N+1] how many members of a group run each segment; segments that nobody reaches count as for one."""
+    return tuple(max(sum(row >= segment for row in rows), 1) for segment in range(num_exits + 1))
+
+
+def _exits(rows: Sequence[int]) -> tuple[int, ...]:
+    return tuple(row + 1 for row in rows)
+
+
+# what a command does once for all members; everything else it does for each of them
+_SHARED: Final = [
+    Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES, Amount.FOLDS, Amount.FOLD_PES,
+    Amount.WEIGHT_BUFFER_READ_BYTES, Amount.WEIGHT_BUFFER_WRITE_BYTES,
+    Amount.HEAD_BUFFER_READ_BYTES, Amount.HEAD_BUFFER_WRITE_BYTES,
+]  # fmt: skip
+_OF_TRANSFERS: Final = [
+    Amount.DMA_BEATS, Amount.DMA_REQUESTS, Amount.DRAM_READ_BURST_BYTES, Amount.DRAM_WRITE_BURST_BYTES,
+    Amount.DRAM_ACTIVATES,
+]  # fmt: skip
+
+
+def masked(program: Program, rows: Sequence[int]) -> Program:
+    """A batch's program in which members that have left do nothing: their share of maps and MACs is not counted.
+
+    Times stay, and so do addresses: the commands were made for the full batch. Weights are moved for whoever is left.
+    """
+    size = len(rows)
+    active = np.array([sum(row >= segment for row in rows) for segment in range(program.num_exits + 1)])
+    of_weights = program.amounts[:, [Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES]].any(axis=1)
+    amounts = np.empty_like(program.amounts)
+    for segment, left in enumerate(active.tolist(), start=1):  # shares of running sums, which add up to the last unit
+        own = program.segment == segment
+        amounts[own] = np.diff(program.amounts[own].cumsum(axis=0) * left // size, axis=0, prepend=0)
+    amounts[:, _SHARED] = program.amounts[:, _SHARED]
+    transfers = np.ix_(np.flatnonzero(of_weights), np.array(_OF_TRANSFERS))
+    amounts[transfers] = program.amounts[transfers]
+    return replace(program, amounts=amounts)

@@ -1,0 +1,149 @@
+"""What is kept of a scenario while it runs: statistics that do not grow, and, if asked for, a row per input."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ceesim.program.command import NUM_AMOUNTS, NUM_UNITS, Int64s
+from ceesim.sim.scenarios.jobs import Bill
+from ceesim.sim.scenarios.statistics import Histogram, QueueLength, Stretches
+
+if TYPE_CHECKING:
+    from ceesim.sim.scenarios.station import Waiting
+
+
+class Progress(Protocol):
+    """What a scenario reports to: a terminal, or nothing."""
+
+    def start(self, total: int) -> None:
+        """So many inputs are to come, both networks together."""
+
+    def advance(self) -> None:
+        """One more was answered or dropped."""
+
+
+class Record:
+    """The books of one run.
+
+    Args:
+        expected: how many inputs are to come.
+        num_units: how many accelerators serve them.
+        num_exits: early exits of the network.
+        deadline_cycles: answers later than this after arrival are late; None: never.
+        warm_up: first inputs left out of the statistics of times, not out of counts and sums.
+        detailed: whether to keep a row per input.
+        progress: told of every input.
+    """
+
+    def __init__(
+        self,
+        expected: int,
+        num_units: int,
+        num_exits: int,
+        *,
+        deadline_cycles: int | None,
+        warm_up: int,
+        detailed: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        counted = max(expected - warm_up, 1)
+        self._deadline = deadline_cycles
+        self._progress = progress
+        self._warm_up = warm_up
+        self.num_arrived = 0
+        self.num_served = 0
+        self.num_dropped = 0
+        self.num_late = 0
+        self.waiting = Stretches(counted)
+        self.latency = Stretches(counted)
+        self.missed = Stretches(counted)
+        self.waiting_cycles = Histogram()
+        self.latency_cycles = Histogram()
+        self.queue = QueueLength()
+        self.total_waiting_cycles = 0
+        self.unit_busy_cycles = [0] * num_units
+        self.busy_cycles: Int64s = np.zeros(NUM_UNITS, np.int64)
+        self.amounts: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
+        self.wasted: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
+        self.energy_pj: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None
+        self.exit_counts: Int64s = np.zeros(num_exits + 1, np.int64)
+        self.num_groups = 0
+        self.end_cycle = 0
+        self.rows: Rows | None = Rows() if detailed else None
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether answers can be late."""
+        return self._deadline is not None
+
+    def arrived(self) -> None:
+        """An input has come."""
+        self.num_arrived += 1
+
+    def dropped(self, number: int) -> None:
+        """It found no place to wait."""
+        self.num_dropped += 1
+        if self._progress is not None:
+            self._progress.advance()
+        if number >= self._warm_up:
+            self.missed.add(1)
+
+    def served(self, unit: int, group: Sequence[Waiting], begin: int, bill: Bill) -> None:
+        """A unit that took `group` at cycle `begin` is free again, and all members have their answers."""
+        self.worked(unit, begin, bill)
+        for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
+            self.answered(item, exit_index, begin, begin + answer)
+            if self.rows is not None:
+                share = len(group)
+                self.rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
+
+    def worked(self, unit: int, begin: int, bill: Bill) -> None:
+        """A unit has done what is on `bill`, from cycle `begin` on."""
+        self.num_groups += 1
+        self.unit_busy_cycles[unit] += bill.occupancy_cycles
+        self.end_cycle = max(self.end_cycle, begin + bill.occupancy_cycles)
+        self.busy_cycles += bill.busy_cycles
+        self.amounts += bill.amounts
+        self.wasted += bill.wasted
+        self.energy_pj = bill.energy.pj[0] + (0 if self.energy_pj is None else self.energy_pj)
+
+    def answered(self, item: Waiting, exit_index: int, begin: int, leave: int) -> None:
+        """An input that was first taken at `begin` had its answer at `leave`, from exit `exit_index`."""
+        self.exit_counts[exit_index - 1] += 1
+        waited, lasted = begin - item.arrival_cycle, leave - item.arrival_cycle
+        self.num_served += 1
+        if self._progress is not None:
+            self._progress.advance()
+        self.total_waiting_cycles += waited
+        late = self._deadline is not None and lasted > self._deadline
+        self.num_late += late
+        if item.number >= self._warm_up:
+            self.waiting.add(waited)
+            self.latency.add(lasted)
+            self.missed.add(int(late))
+            self.waiting_cycles.add(waited)
+            self.latency_cycles.add(lasted)
+
+
+class Rows:
+    """A row per input, as compact columns, in the order of service."""
+
+    def __init__(self) -> None:
+        self.number, self.index, self.unit = array("q"), array("q"), array("q")
+        self.arrival_cycle, self.begin_cycle, self.answer_cycle = array("q"), array("q"), array("q")
+        self.energy_pj, self.dram_bytes = array("d"), array("d")
+
+    def add(self, item: Waiting, begin: int, leave: int, unit: int, energy_pj: float, dram_bytes: float) -> None:
+        """One input; `unit` answered it, and the energy and bytes are its share of every group it was in."""
+        self.number.append(item.number)
+        self.index.append(item.input_index)
+        self.unit.append(unit)
+        self.arrival_cycle.append(item.arrival_cycle)
+        self.begin_cycle.append(begin)
+        self.answer_cycle.append(leave)
+        self.energy_pj.append(energy_pj)
+        self.dram_bytes.append(dram_bytes)

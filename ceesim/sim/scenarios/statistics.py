@@ -1,0 +1,173 @@
+"""What a stream of inputs adds up to, in memory that does not grow with it: means, intervals, percentiles, a queue.
+
+Intervals are batch means (Law and Kelton, *Simulation Modeling and Analysis*): the stream is cut into a fixed number of
+long stretches, whose means are nearly independent. Percentiles are nearest-rank from buckets 1/1024 of an octave wide;
+a percentile that falls into a bucket is the largest value seen in it, so one that many inputs share is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ceesim.program.command import Int64s
+from ceesim.units import ceil_div
+
+NUM_STRETCHES: Final = 30
+_BUCKET_BITS: Final = 10
+_BUCKETS: Final = (64 - _BUCKET_BITS) << _BUCKET_BITS
+MOST_SAMPLES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95% interval; no interval where too few inputs were seen to tell.
+
+    `stretches` are the means it comes from, empty where there is no interval.
+    """
+
+    mean: float
+    ci95: tuple[float, float] | None
+    stretches: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For result files."""
+        return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+
+class Stretches:
+    """The mean of a value over a stream of known length, with its interval by batch means."""
+
+    def __init__(self, expected: int) -> None:
+        self._length = max(ceil_div(expected, NUM_STRETCHES), 1)
+        self._sums = [0] * NUM_STRETCHES
+        self._counts = [0] * NUM_STRETCHES
+        self._seen = 0
+
+    def add(self, value: int) -> None:
+        """The next value."""
+        stretch = min(self._seen // self._length, NUM_STRETCHES - 1)
+        self._sums[stretch] += value
+        self._counts[stretch] += 1
+        self._seen += 1
+
+    @property
+    def total(self) -> int:
+        """Sum of all values."""
+        return sum(self._sums)
+
+    def estimate(self) -> Estimate:
+        """Mean and interval of what was seen."""
+        mean = self.total / self._seen if self._seen else 0.0
+        full = [total / count for total, count in zip(self._sums, self._counts, strict=True) if count == self._length]
+        if self._length < 2 or len(full) < NUM_STRETCHES // 2:
+            return Estimate(mean, None)
+        half = _half_width(np.array(full))
+        return Estimate(mean, (mean - half, mean + half), tuple(full))
+
+
+def saved(less: Estimate, more: Estimate) -> tuple[float, float] | None:
+    """95% interval of 1 − less/more, two means over the same stream; None where one has no interval.
+
+    The ratio of two means, linearised (Law and Kelton, §9.4): what both owe to the same arrivals cancels.
+    """
+    if not less.stretches or len(less.stretches) != len(more.stretches) or more.mean <= 0:
+        return None
+    ratio = less.mean / more.mean
+    half = _half_width(np.array(less.stretches) - ratio * np.array(more.stretches)) / more.mean
+    return 1 - ratio - half, 1 - ratio + half
+
+
+def _half_width(means: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Half the 95% interval of the mean of nearly independent `means`."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))
+
+
+class Histogram:
+    """Counts of non-negative ints in buckets whose width is at most a thousandth of their value."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._largest: dict[int, int] = {}
+
+    def add(self, value: int) -> None:
+        """One more value."""
+        shift = max(value.bit_length() - _BUCKET_BITS - 1, 0)
+        bucket = (shift << _BUCKET_BITS) + (value >> shift)
+        self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        if value > self._largest.get(bucket, -1):
+            self._largest[bucket] = value
+
+    def percentile(self, percent: int) -> int:
+        """Nearest-rank percentile; 0 if nothing was seen."""
+        order = sorted(self._counts)
+        if not order:
+            return 0
+        below = np.cumsum([self._counts[bucket] for bucket in order])
+        rank = ceil_div(percent * int(below[-1]), 100)
+        return self._largest[order[int(np.searchsorted(below, rank))]]
+
+    @property
+    def largest(self) -> int:
+        """The largest value seen."""
+        return max(self._largest.values(), default=0)
+
+    def points(self) -> tuple[Int64s, Int64s]:
+        """Values (the largest of each bucket), ascending, and how often they were seen."""
+        order = sorted(self._counts)
+        values = [self._largest[bucket] for bucket in order]
+        return np.array(values, np.int64), np.array([self._counts[bucket] for bucket in order], np.int64)
+
+
+class QueueLength:
+    """How many wait, over time: the exact integral, the maximum, and samples that thin themselves out."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._since = 0
+        self._area = 0
+        self.most = 0
+        self._width = 1024
+        self._samples: list[list[int]] = []  # integral, maximum
+
+    def change(self, now: int, by: int) -> None:
+        """`by` more (or fewer) wait from cycle `now` on."""
+        self._advance(now)
+        self._length += by
+
+    def area(self, now: int) -> int:
+        """Integral of the length from 0 to `now`, in input-cycles."""
+        self._advance(now)
+        return self._area
+
+    def samples(self, now: int) -> tuple[Int64s, np.ndarray[Any, np.dtype[np.float64]], Int64s]:
+        """(end of each stretch of time in cycles, mean length in it, largest length in it), at most `MOST_SAMPLES`."""
+        self._advance(now)
+        ends = [min((i + 1) * self._width, max(now, 1)) for i in range(len(self._samples))]
+        widths = np.diff([0, *ends])
+        means = np.array([area for area, _ in self._samples], np.float64) / np.maximum(widths, 1)
+        return np.array(ends, np.int64), means, np.array([most for _, most in self._samples], np.int64)
+
+    def _advance(self, now: int) -> None:
+        if now > self._since:  # who is taken in the cycle of arrival has not waited
+            self.most = max(self.most, self._length)
+        self._area += self._length * (now - self._since)
+        while now > self._width * MOST_SAMPLES:
+            self._width *= 2
+            pairs: Sequence[Sequence[list[int]]] = [self._samples[i : i + 2] for i in range(0, len(self._samples), 2)]
+            self._samples = [[sum(s[0] for s in pair), max(s[1] for s in pair)] for pair in pairs]
+        at = self._since
+        while at < now:
+            number = at // self._width
+            while len(self._samples) <= number:
+                self._samples.append([0, self._length])
+            end = min(now, (number + 1) * self._width)
+            self._samples[number][0] += self._length * (end - at)
+            self._samples[number][1] = max(self._samples[number][1], self._length)
+            at = end
+        self._since = now
