@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ceesim.sim.scenarios.statistics import Histogram, QueueLength, Stretches
 
 if TYPE_CHECKING:
     from ceesim.sim.scenarios.station import Waiting
+
+Float64s: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_MOST_BILLS: Final = 256
 
 
 class Progress(Protocol):
@@ -64,13 +67,13 @@ class Record:
         self.waiting_cycles = Histogram()
         self.latency_cycles = Histogram()
         self.queue = QueueLength()
-        self.total_waiting_cycles = 0
         self.unit_busy_cycles = [0] * num_units
-        self.busy_cycles: Int64s = np.zeros(NUM_UNITS, np.int64)
-        self.amounts: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
-        self.wasted: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
-        self.energy_pj: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None
-        self.exit_counts: Int64s = np.zeros(num_exits + 1, np.int64)
+        self._busy_cycles: Int64s = np.zeros(NUM_UNITS, np.int64)
+        self._amounts: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
+        self._wasted: Int64s = np.zeros(NUM_AMOUNTS, np.int64)
+        self._energy_pj: Float64s | None = None
+        self._bills: dict[Bill, int] = {}  # how often each came since they were added up last
+        self._exit_counts = [0] * (num_exits + 1)
         self.num_groups = 0
         self.end_cycle = 0
         self.rows: Rows | None = Rows() if detailed else None
@@ -79,6 +82,35 @@ class Record:
     def has_deadline(self) -> bool:
         """Whether answers can be late."""
         return self._deadline is not None
+
+    @property
+    def busy_cycles(self) -> Int64s:
+        """[NUM_UNITS] occupancy of the queues of all accelerators."""
+        self._add_up()
+        return self._busy_cycles
+
+    @property
+    def amounts(self) -> Int64s:
+        """[NUM_AMOUNTS] of everything that happened."""
+        self._add_up()
+        return self._amounts
+
+    @property
+    def wasted(self) -> Int64s:
+        """[NUM_AMOUNTS] the part for segments that were not run."""
+        self._add_up()
+        return self._wasted
+
+    @property
+    def energy_pj(self) -> Float64s | None:
+        """Energy of everything that happened, as a row of a `Breakdown`; None if nothing did."""
+        self._add_up()
+        return self._energy_pj
+
+    @property
+    def exit_counts(self) -> Int64s:
+        """[exits + 1] inputs whose answer came from each exit."""
+        return np.array(self._exit_counts, np.int64)
 
     def arrived(self) -> None:
         """An input has come."""
@@ -95,36 +127,49 @@ class Record:
     def served(self, unit: int, group: Sequence[Waiting], begin: int, bill: Bill) -> None:
         """A unit that took `group` at cycle `begin` is free again, and all members have their answers."""
         self.worked(unit, begin, bill)
+        rows, share = self.rows, len(group)
         for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
             self.answered(item, exit_index, begin, begin + answer)
-            if self.rows is not None:
-                share = len(group)
-                self.rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
+            if rows is not None:
+                rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
 
     def worked(self, unit: int, begin: int, bill: Bill) -> None:
         """A unit has done what is on `bill`, from cycle `begin` on."""
         self.num_groups += 1
         self.unit_busy_cycles[unit] += bill.occupancy_cycles
-        self.end_cycle = max(self.end_cycle, begin + bill.occupancy_cycles)
-        self.busy_cycles += bill.busy_cycles
-        self.amounts += bill.amounts
-        self.wasted += bill.wasted
-        self.energy_pj = bill.energy.pj[0] + (0 if self.energy_pj is None else self.energy_pj)
+        end = begin + bill.occupancy_cycles
+        if end > self.end_cycle:
+            self.end_cycle = end
+        self._bills[bill] = self._bills.get(bill, 0) + 1
+        if len(self._bills) > _MOST_BILLS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Bills repeat, so each is counted first, and added up once for as often as it came."""
+        for bill, times in self._bills.items():
+            self._busy_cycles += bill.busy_cycles * times
+            self._amounts += bill.amounts * times
+            self._wasted += bill.wasted * times
+            spent = bill.energy.pj[0] * times
+            self._energy_pj = spent if self._energy_pj is None else self._energy_pj + spent
+        self._bills.clear()
 
     def answered(self, item: Waiting, exit_index: int, begin: int, leave: int) -> None:
         """An input that was first taken at `begin` had its answer at `leave`, from exit `exit_index`."""
-        self.exit_counts[exit_index - 1] += 1
-        waited, lasted = begin - item.arrival_cycle, leave - item.arrival_cycle
+        self._exit_counts[exit_index - 1] += 1
+        arrival = item.arrival_cycle
+        waited, lasted = begin - arrival, leave - arrival
         self.num_served += 1
         if self._progress is not None:
             self._progress.advance()
-        self.total_waiting_cycles += waited
-        late = self._deadline is not None and lasted > self._deadline
-        self.num_late += late
+        if self._deadline is not None:
+            late = lasted > self._deadline
+            self.num_late += late
+            if item.number >= self._warm_up:
+                self.missed.add(int(late))
         if item.number >= self._warm_up:
             self.waiting.add(waited)
             self.latency.add(lasted)
-            self.missed.add(int(late))
             self.waiting_cycles.add(waited)
             self.latency_cycles.add(lasted)
 

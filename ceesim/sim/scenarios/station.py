@@ -84,33 +84,35 @@ class Station:
 
     def arrivals(self, inputs: Iterator[Waiting]) -> Process:
         """Process that brings the inputs at their time; units go home when the last has come and gone."""
-        env = self._env
+        env, record, waiting, capacity, now = self._env, self._record, self._waiting, self._capacity, 0
         for item in inputs:
-            if item.arrival_cycle > env.now:
-                yield Arrival(env, item.arrival_cycle - int(env.now))
-            self._record.arrived()
-            places = self._free * self._batch_size  # of units that will take inputs in this very cycle
-            if self._capacity is not None and len(self._waiting) >= self._capacity + places:
-                self._record.dropped(item.number)
+            if item.arrival_cycle > now:
+                yield Arrival(env, item.arrival_cycle - now)
+                now = item.arrival_cycle
+            record.arrived()
+            # free units will take inputs in this very cycle
+            if capacity is not None and len(waiting) >= capacity + self._free * self._batch_size:
+                record.dropped(item.number)
                 continue
-            self._waiting.append(item)
-            self._record.queue.change(int(env.now), 1)
-            self._wake()
+            waiting.append(item)
+            record.queue.change(now, 1)
+            if self._idle:
+                self._wake()
         self._open = False
         while self._idle:
             self._wake()
 
     def unit(self, number: int) -> Process:
         """Process of one unit."""
-        env, record = self._env, self._record
+        env, queue, waiting, size = self._env, self._record.queue, self._waiting, self._batch_size
         while True:
-            while not self._ready():
-                if not self._waiting and not self._open:
+            while not (waiting and self._ready()):
+                if not waiting and not self._open:
                     return
                 yield from self._nudged()
-            group = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
+            group = [waiting.popleft()] if size == 1 else [waiting.popleft() for _ in range(min(size, len(waiting)))]
             begin = int(env.now)
-            record.queue.change(begin, -len(group))
+            queue.change(begin, -len(group))
             self._free -= 1
             yield from self._serve_group(number, group, begin)
             self._free += 1
@@ -130,8 +132,11 @@ class Station:
 
     def _serve_group(self, number: int, group: list[Waiting], begin: int) -> Process:
         """Have a group served, members in the order of their exits, and write it down."""
-        group.sort(key=_exit_row)
-        served = self._serve(number, [item.row for item in group])
+        if len(group) > 1:
+            group.sort(key=_exit_row)
+            served = self._serve(number, [item.row for item in group])
+        else:
+            served = self._serve(number, (group[0].row,))
         if isinstance(served, Bill):
             yield self._env.timeout(served.occupancy_cycles)
         else:
@@ -139,10 +144,8 @@ class Station:
         self._record.served(number, group, begin, served)
 
     def _ready(self) -> bool:
-        """Whether a group may be taken: it is full, has waited long enough, or no more inputs will come."""
-        if not self._waiting:
-            return False
-        if len(self._waiting) >= self._batch_size or not self._open or not self._max_wait:
+        """Whether those who wait may be taken: they fill a group, or have waited long enough, or no more will come."""
+        if not self._max_wait or not self._open or len(self._waiting) >= self._batch_size:
             return True
         return self._env.now >= self._waiting[0].arrival_cycle + self._max_wait
 
@@ -159,5 +162,4 @@ class Station:
             self._idle.remove(changed)
 
     def _wake(self) -> None:
-        if self._idle:
-            self._idle.popleft().succeed()
+        self._idle.popleft().succeed()

@@ -49,7 +49,9 @@ class Stretches:
 
     def add(self, value: int) -> None:
         """The next value."""
-        stretch = min(self._seen // self._length, NUM_STRETCHES - 1)
+        stretch = self._seen // self._length
+        if stretch >= NUM_STRETCHES:
+            stretch = NUM_STRETCHES - 1
         self._sums[stretch] += value
         self._counts[stretch] += 1
         self._seen += 1
@@ -92,36 +94,38 @@ class Histogram:
     """Counts of non-negative ints in buckets whose width is at most a thousandth of their value."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._largest: dict[int, int] = {}
+        self._seen: dict[int, list[int]] = {}  # bucket → how many, the largest
 
     def add(self, value: int) -> None:
         """One more value."""
-        shift = max(value.bit_length() - _BUCKET_BITS - 1, 0)
-        bucket = (shift << _BUCKET_BITS) + (value >> shift)
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        if value > self._largest.get(bucket, -1):
-            self._largest[bucket] = value
+        shift = value.bit_length() - _BUCKET_BITS - 1
+        bucket = (shift << _BUCKET_BITS) + (value >> shift) if shift > 0 else value
+        seen = self._seen.get(bucket)
+        if seen is None:
+            self._seen[bucket] = [1, value]
+            return
+        seen[0] += 1
+        if value > seen[1]:
+            seen[1] = value
 
     def percentile(self, percent: int) -> int:
         """Nearest-rank percentile; 0 if nothing was seen."""
-        order = sorted(self._counts)
-        if not order:
+        values, counts = self.points()
+        if not len(values):
             return 0
-        below = np.cumsum([self._counts[bucket] for bucket in order])
+        below = np.cumsum(counts)
         rank = ceil_div(percent * int(below[-1]), 100)
-        return self._largest[order[int(np.searchsorted(below, rank))]]
+        return int(values[np.searchsorted(below, rank)])
 
     @property
     def largest(self) -> int:
         """The largest value seen."""
-        return max(self._largest.values(), default=0)
+        return max((value for _, value in self._seen.values()), default=0)
 
     def points(self) -> tuple[Int64s, Int64s]:
         """Values (the largest of each bucket), ascending, and how often they were seen."""
-        order = sorted(self._counts)
-        values = [self._largest[bucket] for bucket in order]
-        return np.array(values, np.int64), np.array([self._counts[bucket] for bucket in order], np.int64)
+        seen = [self._seen[bucket] for bucket in sorted(self._seen)]
+        return np.array([value for _, value in seen], np.int64), np.array([count for count, _ in seen], np.int64)
 
 
 class QueueLength:
@@ -137,7 +141,8 @@ class QueueLength:
 
     def change(self, now: int, by: int) -> None:
         """`by` more (or fewer) wait from cycle `now` on."""
-        self._advance(now)
+        if now != self._since:
+            self._advance(now)
         self._length += by
 
     def area(self, now: int) -> int:
@@ -154,9 +159,20 @@ class QueueLength:
         return np.array(ends, np.int64), means, np.array([most for _, most in self._samples], np.int64)
 
     def _advance(self, now: int) -> None:
-        if now > self._since:  # who is taken in the cycle of arrival has not waited
-            self.most = max(self.most, self._length)
-        self._area += self._length * (now - self._since)
+        if now == self._since:  # who is taken in the cycle of arrival has not waited
+            return
+        length, passed = self._length, now - self._since
+        if length > self.most:
+            self.most = length
+        self._area += length * passed
+        number = self._since // self._width
+        if number < len(self._samples) and now <= (number + 1) * self._width:  # as nearly always
+            sample = self._samples[number]
+            sample[0] += length * passed
+            if length > sample[1]:
+                sample[1] = length
+            self._since = now
+            return
         while now > self._width * MOST_SAMPLES:
             self._width *= 2
             pairs: Sequence[Sequence[list[int]]] = [self._samples[i : i + 2] for i in range(0, len(self._samples), 2)]
