@@ -13,7 +13,7 @@ from ceesim.explore.experiment import METRICS
 if TYPE_CHECKING:
     import pandas
 
-ROWS: Final = 2048
+ROWS: Final = 1000
 """Of one part."""
 
 

@@ -9,12 +9,12 @@ Memory does not grow with the table. A total share needs the mean at each settin
 are nearly as many as points; beyond `MOST_SETTINGS`, those with the lowest hashes are kept, with all of their points: a
 fair sample (Beyer et al., On Synopses for Distinct-Value Estimation, 2007). Settings are hashed as chess positions are,
 by an exclusive or of random numbers (Zobrist 1970). Means and variances of parts are joined as in Chan, Golub and
-LeVeque, Algorithms for Computing the Sample Variance, 1983.
+LeVeque, Algorithms for Computing the Sample Variance, 1983. A knob of more values than that is sampled likewise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas
 
 MOST_SETTINGS: Final = 1 << 13
-"""Settings of the other knobs that a total share is worked out from."""
+"""Settings that a share is worked out from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Coder:
         """The number of each value; missing values are one value."""
         rows, values = column.factorize(use_na_sentinel=False)
         known = [self._codes.setdefault(None if value != value else value, len(self._codes)) for value in values]
-        return np.array(known, np.uint64)[rows]
+        codes: NDArray[np.uint64] = np.array(known, np.uint64)[rows]
+        return codes
 
     @property
     def num_values(self) -> int:
@@ -59,18 +60,18 @@ class Influences:
     """Takes in a table part by part, and says what each knob accounts for.
 
     Args:
-        knobs: columns that say what was set; those of one tuple turn together, and count as one.
+        knobs: columns that say what was set, and what numbers their values; those of one tuple turn together, and
+            count as one.
         objectives: columns of positive numbers.
-        most_settings: how many settings of the other knobs a total share is worked out from, at most.
+        most_settings: how many settings a share is worked out from, at most.
     """
 
     def __init__(
-        self, knobs: Sequence[tuple[str, ...]], objectives: Sequence[str], most_settings: int = MOST_SETTINGS
+        self, knobs: Mapping[tuple[str, ...], Coder], objectives: Sequence[str], most_settings: int = MOST_SETTINGS
     ) -> None:
-        self._knobs, self._objectives = tuple(knobs), tuple(objectives)
-        self._coders = [Coder() for _ in knobs]
-        self._whole = _Groups(len(self._objectives))
-        self._alone = [_Groups(len(self._objectives)) for _ in knobs]
+        self._knobs, self._objectives = dict(knobs), tuple(objectives)
+        self._whole = _Groups(len(self._objectives), 1)
+        self._alone = [_Groups(len(self._objectives), most_settings) for _ in knobs]
         self._others = [_Groups(len(self._objectives), most_settings) for _ in knobs]
 
     def add(self, part: pandas.DataFrame) -> None:
@@ -78,10 +79,9 @@ class Influences:
         values = np.log(part[list(self._objectives)].to_numpy(float)).T
         self._whole.add(np.zeros(len(part), np.uint64), values)
         hashes = []
-        for number, (knobs, coder) in enumerate(zip(self._knobs, self._coders, strict=True), start=1):
-            codes = coder(part[knobs[0]])
-            self._alone[number - 1].add(codes, values)
-            hashes.append(_scattered(codes + np.uint64(number << 32)))
+        for number, (knobs, coder) in enumerate(self._knobs.items()):
+            hashes.append(_scattered(coder(part[knobs[0]]) + np.uint64((number + 1) << 32)))
+            self._alone[number].add(hashes[-1], values)
         setting = np.bitwise_xor.reduce(hashes) if hashes else np.zeros(len(part), np.uint64)
         for own, others in zip(hashes, self._others, strict=True):
             others.add(setting ^ own, values)
@@ -98,9 +98,9 @@ class Influences:
 
 
 class _Groups:
-    """Number, mean and sum of squared deviations of values, by group; with `most` of those with the lowest keys."""
+    """Number, mean and sum of squared deviations of values, by group: the `most` groups with the lowest keys."""
 
-    def __init__(self, num_values: int, most: int | None = None) -> None:
+    def __init__(self, num_values: int, most: int) -> None:
         self._most = most
         self._keys = np.zeros(0, np.uint64)
         self._counts = np.zeros(0, np.int64)
@@ -109,7 +109,7 @@ class _Groups:
 
     def add(self, keys: NDArray[np.uint64], values: NDArray[np.float64]) -> None:
         """Take in values [kinds, rows], row by row in the group of its key."""
-        if self._most is not None and len(self._keys) == self._most:
+        if len(self._keys) == self._most:
             kept = keys <= self._keys[-1]
             keys, values = keys[kept], values[:, kept]
         new, rows = np.unique(keys, return_inverse=True)

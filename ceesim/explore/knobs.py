@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ceesim.errors import OptionError, PolicyError
+from ceesim.errors import CeesimError, OptionError, PolicyError
 from ceesim.exits.policy import ExitPolicy
 from ceesim.exits.policy_file import policy_from_json
 from ceesim.hardware import keys
@@ -80,7 +80,12 @@ def knob(key: str, hardware: Hardware, policy: ExitPolicy) -> Knob:
         return Knob(key, key, None, undoes, partial(_read_threshold, policy, key))
     field = keys.find(Hardware, path)
     if field is None:
-        override(hardware, {key: 0})  # raises, with the keys there are
+        try:
+            override(hardware, {key: 0})
+        except CeesimError as problem:  # which says what keys there are, but names a value that nobody wrote
+            raise OptionError(
+                problem.what, where=key, got=problem.got, expected=problem.expected, fix=problem.fix
+            ) from None
         raise OptionError("unknown key", where=key)
     annotation: Any = Annotated[(field.annotation, Field(), *field.metadata)]
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)

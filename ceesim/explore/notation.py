@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -36,7 +36,10 @@ from ceesim.hardware.complaints import complaints
 from ceesim.hardware.model import Hardware
 
 MOST_STEPS: Final = 100_000
+MOST_FACTORS: Final = 1000
+"""Values of a range of factors, whose fractions grow with every one."""
 MOST_POINTS: Final = 100_000_000
+_TINY: Final = re.compile(r"[eE]\s*-\s*0*\d{4}")
 _RANGE: Final = re.compile(r"([^:{}\[\]]+):([^:]+):\s*(\*?)([^:*]+)")
 
 
@@ -86,6 +89,10 @@ def read_settings(settings: Iterable[str]) -> Written:
         if not equals or not key.strip() or not values.strip():
             raise OptionError("not a setting", where=f"--set {text}", fix="write it like --set array.rows=8,16,32")
         where = f"--set {text}"
+        if key.strip() in parameters:
+            raise OptionError("the key is set twice", where=where, fix="write all its values after one --set")
+        if not all(item.strip() for item in _items(values)):
+            raise OptionError("a value is missing between commas", where=where, fix="write null to remove a key")
         parameters[key.strip()] = [documents.parse_value(item, where, OptionError) for item in _items(values)]
     return Written(parameters)
 
@@ -121,7 +128,11 @@ def _check_constraints(space: Space) -> None:
         for name in sorted(condition.names - known):
             raise OptionError("no such key in this hardware", where=f"constraint {condition.text!r}", got=name)
     if next(space.points(), None) is None:
-        raise OptionError("no point meets the constraints", got=" and ".join(c.text for c in space.constraints))
+        raise OptionError(
+            "no point meets the constraints",
+            got=" and ".join(condition.text for condition in space.constraints),
+            fix="loosen a constraint, or give the parameters more values",
+        )
 
 
 def _axis(names: str, values: object, hardware: Hardware, policy: ExitPolicy) -> Axis:
@@ -147,15 +158,16 @@ def _expanded(where: str, item: Any, knob: Knob) -> list[Value]:
         return [item]
     try:
         first, last = (_exact(text, knob) for text in match.group(1, 2))
-        step = Fraction(match[4]) if match[3] else _exact(match[4], knob)
+        step = _number(match[4]) if match[3] else _exact(match[4], knob)
     except (ValueError, ZeroDivisionError):
         raise OptionError("not a range", where=where, got=item, fix="write it like 8:64:8, or 8:64:*2") from None
+    most = MOST_FACTORS if match[3] else MOST_STEPS
     if (step <= 1 or first <= 0) if match[3] else step <= 0:
         raise OptionError("a range goes upwards", where=where, got=item, fix="write it like 8:64:8, or 8:64:*2")
     values: list[Value] = []
     while first <= last:
-        if len(values) == MOST_STEPS:
-            raise OptionError("a range of too many values", where=where, got=item, expected=f"at most {MOST_STEPS:,}")
+        if len(values) == most:
+            raise OptionError("a range of too many values", where=where, got=item, expected=f"at most {most:,}")
         values.append(int(first) if first.denominator == 1 else float(first))
         first = first * step if match[3] else first + step
     if not values:
@@ -165,7 +177,19 @@ def _expanded(where: str, item: Any, knob: Knob) -> list[Value]:
 
 def _exact(text: str, knob: Knob) -> Fraction:
     text = text.strip()
-    return Fraction(units.parse(text, knob.quantity)) if knob.quantity else Fraction(text)
+    return Fraction(units.parse(text, knob.quantity)) if knob.quantity else _number(text)
+
+
+def _number(text: str) -> Fraction:
+    """A number without a unit, exact.
+
+    Raises:
+        ValueError, ZeroDivisionError: if it is none, or beyond what a float can say: exact, it could fill the memory.
+    """
+    for part in text.split("/"):
+        if not isfinite(float(part)) or _TINY.search(part):
+            raise ValueError(text)
+    return Fraction(text)
 
 
 def _items(text: str) -> list[str]:

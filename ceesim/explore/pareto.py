@@ -180,9 +180,10 @@ class _Survey:
         return tuple(name for i, name in enumerate(self._objectives) if self._highest[i] > self._lowest[i])
 
     @property
-    def turning(self) -> list[tuple[str, ...]]:
-        """The knobs that take more than one value, those that turn together as one."""
-        return [knobs for knobs in self._together if self._coders[knobs[0]].num_values > 1]
+    def turning(self) -> dict[tuple[str, ...], Coder]:
+        """The knobs that take more than one value, those that turn together as one, and what numbers their values."""
+        coders = {knobs: self._coders[knobs[0]] for knobs in self._together if knobs}
+        return {knobs: coder for knobs, coder in coders.items() if coder.num_values > 1}
 
 
 def _alike(knobs: tuple[str, ...], codes: Mapping[str, bytes]) -> list[tuple[str, ...]]:

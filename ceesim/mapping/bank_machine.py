@@ -169,7 +169,10 @@ def serve(device: Device, banks: Banks, burst: int, is_write: bool, arrival: int
 
 @jit
 def refresh(device: Device, banks: Banks) -> None:
-    """Close all banks and refresh them, as soon after the due time as they may be precharged."""
+    """Close all banks and refresh them, as soon after the due time as they may be precharged.
+
+    A bank that is closed has been so since the refresh before: nothing else leaves one closed.
+    """
     clocks = banks.clocks
     start, closed = clocks[REFRESH_DUE], NEVER
     for bank in range(device.banks):
@@ -177,7 +180,6 @@ def refresh(device: Device, banks: Banks) -> None:
         if own[ROW] != CLOSED:
             busy = max(own[ACTIVATED] + device.tRAS, own[READ] + device.tRTP, own[WRITTEN] + device.tWR)
             closed = max(closed, clocks[REFRESH_DUE], busy)
-        start = max(start, own[PRECHARGED] + device.tRP)
     if closed != NEVER:
         start = max(start, closed + device.tRPab)
         for bank in range(device.banks):

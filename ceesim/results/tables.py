@@ -87,14 +87,20 @@ def _bottleneck(is_decision: bool, is_head: bool, busy: list[int]) -> str:
 
 
 def exits(result: RunResult) -> list[dict[str, Any]]:
-    """One row per exit of the network as compiled, the last for running to the end."""
-    priced = result.dynamic
+    """One row per exit of the network as compiled, the last for running to the end.
+
+    Under a scenario inputs are counted that were served; what leaving costs is that of an input alone.
+    """
+    priced, num_inputs = result.dynamic, result.exit_counts
+    if result.scenario is not None and result.scenario.dynamic.rows is not None:
+        served = result.rows[np.array(result.scenario.dynamic.rows.index, np.int64)]
+        num_inputs = np.bincount(served, minlength=len(priced.exit_indices))
     costs, macs, flops = priced.costs, priced.path_macs, priced.path_flops
     energies = result.energy(priced).total
     return [
         {
             "exit_index": exit_index,
-            "num_inputs": int(result.exit_counts[row]),
+            "num_inputs": int(num_inputs[row]),
             "latency_cycles": int(costs.latency_cycles[row]),
             "occupancy_cycles": int(costs.occupancy_cycles[row]),
             "energy_pj": float(energies[row]),

@@ -130,6 +130,13 @@ def test_an_area_constraint_keeps_the_small_designs() -> None:
         ({"array.rows": ["2:8:x"]}, (), "not a range"),
         ({"array.rows": ["2:8:1/0"]}, (), "not a range"),
         ({"array.rows": ["1:10000000:1"]}, (), "a range of too many values"),
+        ({"array.rows": ["1:1e300:*1.0000001"]}, (), "a range of too many values"),
+        ({"array.rows": ["1:1e999999999:1e999999998"]}, (), "not a range"),
+        ({"array.rows": ["1e-999999999:1:*10"]}, (), "not a range"),
+        ({"array.rows": ["nan:8:1"]}, (), "not a range"),
+        ({"policy.beta": ["0:inf:1"]}, (), "not a range"),
+        ({"policy.beta": [float("nan")]}, (), "policy.beta"),
+        ({"nothing.like_it": [1]}, (), "nothing.like_it: nothing: unknown key"),
         ({"array.rows": [1], "array.rows, array.cols": [2]}, (), "two parameters set the same key (got array.rows)"),
         ({"array": [{"rows": 2}]}, (), "array.cols: the key is missing"),
         ({"array.timing": [{"pe_latency": 2}], "array.timing.pe_latency": [3]}, (), "set the same key"),
@@ -201,6 +208,17 @@ def test_a_space_file_that_is_none(tmp_path: Path, text: str, said: str) -> None
     with pytest.raises(OptionError) as caught:
         read_space(file)
     assert said in str(caught.value)
+
+
+def test_a_key_is_set_once() -> None:
+    with pytest.raises(OptionError, match=r"--set array.rows=16: the key is set twice\n  fix: write all its values"):
+        read_settings(["array.rows=8", "array.rows=16"])
+
+
+@pytest.mark.parametrize("text", ["array.rows=8,,16", "array.rows=8,", "array.rows=,8"])
+def test_a_value_that_is_missing_is_not_a_null(text: str) -> None:
+    with pytest.raises(OptionError, match="a value is missing between commas"):
+        read_settings([text])
 
 
 @pytest.mark.parametrize("text", ["array.rows", "=3", "array.rows= ", "array.rows=[1"])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ceesim.results.report.figure import SERIES, Figure, Sheet, Table, bars, legend_above, rows_axis
 from ceesim.results.report.folder import RunFolder
+from ceesim.results.report.scenario_figures import scenario_figures
 
 Shares = npt.NDArray[np.float64]
 
@@ -25,7 +26,8 @@ _PERCENTILES: Final = {"p50": (0.50, "middle left"), "p95": (0.95, "bottom left"
 
 def exit_figures(run: RunFolder) -> list[Figure | Sheet]:
     """The figures, in reading order."""
-    parts: list[Figure | Sheet] = [_departures(run), _latency(run)]
+    parts: list[Figure | Sheet] = [_departures(run)]
+    parts += [_latency(run)] if run.scenario is None else scenario_figures(run)
     return [*parts, _head_costs(run), _break_even(run)] if len(run.exit_values) else parts
 
 
@@ -148,20 +150,23 @@ def _latency(run: RunFolder) -> Figure:
 
 
 def worst_case(run: RunFolder) -> tuple[int, int]:
-    """Cycles of an input that runs to the end, past every head, and of one without exits."""
-    return int(run.exits["latency_cycles"].iloc[-1]), int(run.summary["static"]["latency_cycles"]["max"])
+    """Cycles of an input alone that runs to the end, past every head, and of one without exits."""
+    return int(run.exits["latency_cycles"].iloc[-1]), int(run.static_layers["cycles"].sum())
 
 
 def _head_costs(run: RunFolder) -> Figure:
     """What passing an exit costs, against the network without exits."""
-    static, values = run.summary["static"], run.exit_values
+    values, layers = run.exit_values, run.static_layers
     names = [f"exit {index}" for index in values["exit_index"]]
-    measures = {"latency": ("head_cycles", "latency_cycles"), "DRAM bytes": ("head_dram_bytes", "dram_bytes")}
-    if static["energy_pj"] is not None:
-        measures["energy"] = ("head_energy_pj", "energy_pj")
+    moved = layers[["ifmap_dram_bytes", "weight_dram_bytes", "ofmap_dram_bytes"]].to_numpy(np.float64).sum()
+    measures = {
+        "latency": ("head_cycles", float(layers["cycles"].sum())),
+        "DRAM bytes": ("head_dram_bytes", float(moved)),
+        "energy": ("head_energy_pj", float(layers["energy_pj"].sum())),
+    }
     shares = {
-        word: (values[column].to_numpy(np.float64) / static[key]["mean"]).tolist() if static[key]["mean"] else None
-        for word, (column, key) in measures.items()
+        word: (values[column].to_numpy(np.float64) / whole).tolist() if whole else None
+        for word, (column, whole) in measures.items()
     }
     drawn = {word: share for word, share in shares.items() if share is not None}
     worst, alone = worst_case(run)

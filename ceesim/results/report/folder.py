@@ -16,6 +16,7 @@ from ceesim.exits.policy_file import policy_from_json
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
+from ceesim.results.scenario import QUEUE_COLUMNS, SCENARIO_SCHEMA
 from ceesim.results.summary import SCHEMA
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS
 from ceesim.shipped import Shelf
@@ -40,6 +41,7 @@ class RunFolder:
         name: of the folder.
         trace: what was replayed, under the policy of the run; None if it was not found.
         missing: why it was not, for people; empty if it was.
+        scenario, queue: scenario.json and queue.csv of a run in which inputs met.
     """
 
     name: str
@@ -52,6 +54,8 @@ class RunFolder:
     inputs: pandas.DataFrame
     trace: ExitTrace | None
     missing: str
+    scenario: dict[str, Any] | None = None
+    queue: pandas.DataFrame | None = None
 
 
 def is_run(path: Path) -> bool:
@@ -79,7 +83,20 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
         )
     layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
     trace, missing = _find_trace(path, summary, manifest, traces)
-    return RunFolder(path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing)
+    scenario, queue = None, None
+    if (path / "scenario.json").exists():
+        scenario, queue = _json(path / "scenario.json"), _table(path / "queue.csv", QUEUE_COLUMNS)
+        if scenario.get("schema") != SCENARIO_SCHEMA:
+            raise OutputError(
+                "not a scenario of this version",
+                where=str(path / "scenario.json"),
+                got=scenario.get("schema"),
+                expected=SCENARIO_SCHEMA,
+                fix="run it again",
+            )
+    return RunFolder(
+        path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing, scenario, queue
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:
