@@ -34,7 +34,7 @@ def test_it_finds_the_front_of_a_sweep() -> None:
     study = open_study(task(), None, 0)
     optimise(task(), study, 250)
     found = {design.values for design in best_designs(study)}
-    table = findings(sweep(experiment().hardware, trace(), SPACE), OBJECTIVES)
+    table = findings([sweep(experiment().hardware, trace(), SPACE)], OBJECTIVES)
     assert found == {tuple(row) for row in table.front[list(OBJECTIVES)].itertuples(index=False)}
 
 
