@@ -51,7 +51,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(scenarios(), st.integers(1, 9), st.integers(0, 3))
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_laws_of_every_scenario(tmp_path: Path, keys: dict[str, Any], trace_inputs: int, warm_up: int) -> None:
     keys = {**keys, "arrivals": dict(keys["arrivals"])}
     times = keys["arrivals"].pop("times", None)

@@ -144,7 +144,7 @@ CHANGES = st.fixed_dictionaries(
 
 
 @given(CHANGES, st.lists(st.integers(1, WORKLOAD.num_exits + 1), min_size=2, max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_row_of_inputs_is_one_long_program(changes: dict[str, str], exits: list[int]) -> None:
     hardware = override(HARDWARE, changes)
     network, _ = priced(WORKLOAD, hardware)
@@ -190,7 +190,7 @@ def test_a_legacy_is_a_program_that_both_executors_run_alike(changes: dict[str, 
 
 
 @given(CHANGES, st.integers(0, WORKLOAD.num_exits), st.integers(0, WORKLOAD.num_exits))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_nobody_is_later_than_behind_an_accelerator_that_forgets(changes: dict[str, str], one: int, two: int) -> None:
     """Of a pair: the first is as it was, the second has its answer no later, and moves no more for its own path."""
     hardware = override(HARDWARE, changes)

@@ -115,7 +115,7 @@ def test_who_comes_when_a_unit_gets_free_finds_it_free(tmp_path: Path) -> None:
     st.sampled_from(tuple(BatchMode)[:3]),
     st.integers(0, 2**16),
 )
-@settings(FEW, max_examples=80)
+@settings(FEW, max_examples=50)
 def test_batches_fill_wait_and_are_taken(
     tmp_path: Path,
     times: list[int],

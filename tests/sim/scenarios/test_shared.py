@@ -109,7 +109,7 @@ CHANGES = st.fixed_dictionaries(
 
 
 @given(UNITS, st.sampled_from(tuple(Arbitration)), CHANGES)
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_one_at_a_time_and_never_idle_while_somebody_waits(
     groups: list[list[tuple[int, ...]]], arbitration: Arbitration, changes: dict[str, Any]
 ) -> None:
@@ -140,7 +140,7 @@ def test_one_at_a_time_and_never_idle_while_somebody_waits(
 
 
 @given(UNITS, CHANGES)
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_a_channel_is_held_for_the_bytes_that_are_billed(
     groups: list[list[tuple[int, ...]]], changes: dict[str, Any]
 ) -> None:
