@@ -20,7 +20,7 @@ from ceesim.mapping.cut import Transfer
 from ceesim.program.command import NO_COMMAND, Layer, Program, Unit
 from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.record import Record
-from ceesim.sim.scenarios.station import Serve, Waiting
+from ceesim.sim.scenarios.station import Arrival, Serve, Waiting
 from ceesim.sim.scenarios.statistics import QueueLength
 
 
@@ -148,7 +148,7 @@ class Line:
         env = self._env
         for item in inputs:
             if item.arrival_cycle > env.now:
-                yield env.timeout(item.arrival_cycle - int(env.now))
+                yield Arrival(env, item.arrival_cycle - int(env.now))
             self._record.arrived()
             if self._capacity is not None and len(self._first.items) >= self._capacity + self._free:
                 self._record.dropped(item.number)

@@ -23,7 +23,7 @@ from ceesim.program.command import Unit
 from ceesim.sim.costs import ExitCosts, price
 from ceesim.sim.scenarios.jobs import Bill, Job, Jobs, bill_of
 from ceesim.sim.scenarios.record import Record
-from ceesim.sim.scenarios.station import Process, Waiting
+from ceesim.sim.scenarios.station import Arrival, Process, Waiting
 
 Suffix: TypeAlias = Callable[[int], Jobs]
 """The jobs of the network from a segment on."""
@@ -99,7 +99,7 @@ class Refill:
         env = self._env
         for item in inputs:
             if item.arrival_cycle > env.now:
-                yield env.timeout(item.arrival_cycle - int(env.now))
+                yield Arrival(env, item.arrival_cycle - int(env.now))
             self._record.arrived()
             places = self._batch_size if self._idle is not None else 0
             if self._capacity is not None and len(self._new) >= self._capacity + places:
