@@ -1,4 +1,4 @@
-"""Logits and accuracies of a network over images, in float32."""
+"""Logits and accuracies of a network over images, in float32: also on a GPU, whose convolutions would round to TF32."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def collect_logits(
     """
     network.eval()
     rows = []
-    for start in range(0, len(part), batch):
-        images = torch.from_numpy(part.images[start : start + batch])
-        inputs = preprocessing(images.to(device) if device else images)
-        logits: tuple[Tensor, ...] = network(inputs)
-        rows.append(torch.stack(logits, dim=1).float().cpu().numpy())
-        if advance is not None:
-            advance(len(images))
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        for start in range(0, len(part), batch):
+            images = torch.from_numpy(part.images[start : start + batch])
+            inputs = preprocessing(images.to(device) if device else images)
+            logits: tuple[Tensor, ...] = network(inputs)
+            rows.append(torch.stack(logits, dim=1).float().cpu().numpy())
+            if advance is not None:
+                advance(len(images))
     return np.concatenate(rows)
 
 

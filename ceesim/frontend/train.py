@@ -101,12 +101,13 @@ def train(
         )
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
+    images, labels = (torch.from_numpy(each).to(device) for each in (part.images, part.labels))
     monitor = parts["val"].spread(MONITORED)
-    images_per_epoch = _steps_per_epoch(part, config.recipe, world) * (config.recipe.batch // world) * world
+    images_per_epoch = _steps_per_epoch(len(part), config.recipe, world) * (config.recipe.batch // world) * world
     progress.start(config.epochs, images_per_epoch, len(history))
     for epoch in range(len(history), config.epochs):
         started = time.monotonic()
-        loss = _epoch(step, part, epoch, rank, world, progress)
+        loss = _epoch(step, images, labels, epoch, rank, world, progress)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss diverged in epoch {epoch + 1}", where=str(out), got=loss, fix="lower --learning-rate"
@@ -162,26 +163,31 @@ class _Step:
         return loss.detach()
 
 
-def _epoch(step: _Step, part: ImagePart, epoch: int, rank: int, world: int, progress: Progress) -> float:
-    """Mean loss of one pass over a seeded permutation; an incomplete last batch is left out (batch norm)."""
+def _epoch(
+    step: _Step, images: torch.Tensor, labels: torch.Tensor, epoch: int, rank: int, world: int, progress: Progress
+) -> float:
+    """Mean loss of one pass over a seeded permutation; an incomplete last batch is left out (batch norm).
+
+    Args:
+        images: uint8 [inputs, 3, height, width], all of them on the step's device, as `labels` [inputs] are.
+    """
     config = step.config
     recipe = config.recipe
-    order = torch.randperm(len(part), generator=_generator(config.seed, epoch, 0))
+    order = torch.randperm(len(images), generator=_generator(config.seed, epoch, 0)).to(step.device)
     augmentation = _generator(config.seed, epoch, rank + 1)
     torch.manual_seed(_seed(config.seed, epoch, rank + 1))  # dropout
     step.network.train()
-    steps = _steps_per_epoch(part, recipe, world)
+    steps = _steps_per_epoch(len(images), recipe, world)
     share = recipe.batch // world
-    images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
     total = torch.zeros((), device=step.device)
     for number in range(steps):
         first = (number * world + rank) * share
         chosen = order[first : first + share]
-        batch = images[chosen].to(step.device)
+        batch = images[chosen]
         if recipe.augment:
             batch = crop_and_flip(batch, augmentation)
         done = (epoch + (number + 1) / (steps + 1)) / config.epochs
-        total += step(batch, labels[chosen].to(step.device), recipe.learning_rate_at(done))
+        total += step(batch, labels[chosen], recipe.learning_rate_at(done))
         progress.advance(share * world)
     if world > 1:
         torch.distributed.all_reduce(total)
@@ -207,7 +213,7 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     for _ in range(steps):
         float(step(images, labels, 0.0))
     per_step = (time.monotonic() - started) / steps
-    per_epoch = per_step * 1.15 * _steps_per_epoch(part, config.recipe, 1)  # monitor, checkpoint, augmentation
+    per_epoch = per_step * 1.15 * _steps_per_epoch(len(part), config.recipe, 1)  # monitor, checkpoint, augmentation
     return max(1, int(minutes * 60 / per_epoch))
 
 
@@ -277,13 +283,15 @@ def _check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:
         )
 
 
-def _steps_per_epoch(part: ImagePart, recipe: Recipe, world: int) -> int:
+def _steps_per_epoch(num_images: int, recipe: Recipe, world: int) -> int:
     share = recipe.batch // world
-    if share < 1 or len(part) < share * world:
+    if share < 1 or num_images < share * world:
         raise OptionError(
-            "the batch does not fit", got=recipe.batch, expected=f"{world} to {len(part)} images over {world} processes"
+            "the batch does not fit",
+            got=recipe.batch,
+            expected=f"{world} to {num_images} images over {world} processes",
         )
-    return len(part) // (share * world)
+    return num_images // (share * world)
 
 
 def _seed(seed: int, epoch: int, stream: int) -> int:
