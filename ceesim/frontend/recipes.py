@@ -22,6 +22,8 @@ class Recipe:
 
     Attributes:
         learning_rate: its peak.
+        optimizer: "sgd", "adamw" or "muon".
+        matrix_scale, matrix_momentum: of `muon`, for the layers that a batch norm follows.
         schedule: "constant"; "steps" (× gamma at 30, 60 and 80 % of the run); "cosine" (to 0); "onecycle" (linear
             up over the first fifth, linear down to 0).
         weights, alpha_mode, reduction: of the exit heads' loss, see `ExitLoss`.
@@ -34,6 +36,8 @@ class Recipe:
     optimizer: str = "sgd"
     momentum: float = 0.9
     nesterov: bool = False
+    matrix_scale: float = 1.0
+    matrix_momentum: float = 0.6
     weight_decay: float = 0.0
     schedule: str = "constant"
     gamma: float = 0.1
@@ -82,16 +86,18 @@ def _quick(network: str) -> Recipe:
     quick = Recipe(
         "quick",
         18,
-        0.05,
-        batch=125,
+        0.2,
+        batch=250,
+        optimizer="muon",
+        matrix_scale=0.35,
         nesterov=True,
         weight_decay=5e-4,
         schedule="onecycle",
         augment=True,
         label_smoothing=0.05,
     )
-    if network == "alexnet":
-        return replace(quick, learning_rate=0.02)  # no batch norm: diverges at 0.05
+    if network == "alexnet":  # no batch norm: none of its layers is Muon's, and it diverges at 0.05
+        return replace(quick, optimizer="sgd", batch=125, learning_rate=0.02)
     if network == "vit":
-        return replace(quick, optimizer="adamw", learning_rate=0.001, weight_decay=0.05)
+        return replace(quick, optimizer="adamw", batch=125, learning_rate=0.001, weight_decay=0.05)
     return quick

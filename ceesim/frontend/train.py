@@ -30,6 +30,7 @@ from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import crop_and_flip
 from ceesim.frontend.evaluate import accuracies, collect_logits
+from ceesim.frontend.muon import Muon, normalised_weights
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.recipes import Recipe
 
@@ -240,6 +241,18 @@ def _placed(config: TrainConfig, device: torch.device) -> ExitNetwork:
 
 
 def _optimizer(recipe: Recipe, network: ExitNetwork) -> torch.optim.Optimizer:
+    if recipe.optimizer == "muon":
+        matrices = normalised_weights(network)
+        others = [each for each in network.parameters() if all(each is not matrix for matrix in matrices)]
+        return Muon(
+            matrices,
+            others,
+            lr=recipe.learning_rate,
+            matrix_scale=recipe.matrix_scale,
+            momentum=recipe.momentum,
+            matrix_momentum=recipe.matrix_momentum,
+            weight_decay=recipe.weight_decay,
+        )
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(

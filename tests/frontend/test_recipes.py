@@ -39,7 +39,7 @@ def test_steps_fall_at_60_120_and_160_of_200_epochs() -> None:
 def test_one_cycle_rises_for_a_fifth_and_falls_to_zero() -> None:
     quick = recipe("quick", "vggsmall", "exclusion")
     rates = [quick.learning_rate_at(done) for done in (0, 0.1, 0.2, 0.6, 1)]
-    assert rates == pytest.approx([0, 0.025, 0.05, 0.025, 0])
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.1, 0])
 
 
 def test_cosine_and_constant() -> None:

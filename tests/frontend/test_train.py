@@ -194,6 +194,20 @@ def test_bfloat16_trains_and_resumes(parts: Mapping[str, ImagePart], tmp_path: P
     assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True, config=mixed))
 
 
+def test_muon_resumes(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    """On a network with batch norm, so that its matrices turn and the rest descends."""
+    small = config(
+        network="resnet50",
+        preprocessing=Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 32),
+        recipe=replace(recipe("quick", "resnet50", "exclusion"), batch=20),
+        epochs=2,
+    )
+    whole = run(parts, tmp_path / "whole", config=small)
+    with pytest.raises(CrashError):
+        run(parts, tmp_path / "broken", Quiet(STEPS + 2), config=small)
+    assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True, config=small))
+
+
 def test_a_checkpoint_is_not_overwritten_by_accident(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     run(parts, tmp_path, config=config(epochs=1))
     with pytest.raises(TrainingError, match="a checkpoint is already there") as error:
