@@ -19,10 +19,10 @@ _ITERATIONS: Final = 4
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of Frobenius norm up to about lr·√out on weights [out, ...] whose norm is held at √out.
+    """Steps that turn weights [out, ...] by up to about `lr` of their Frobenius norm, which stays as it was.
 
-    A layer before a batch norm computes the same at any norm of its weights; holding it makes `lr` the relative change,
-    and weight decay has nothing to do. The other parameters take SGD with Nesterov momentum.
+    A layer before a batch norm computes the same at any norm of its weights, so weight decay has nothing to do. The
+    other parameters take SGD with Nesterov momentum.
 
     Args:
         matrices: weights of two or more dimensions that a batch norm follows.
@@ -62,9 +62,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def _turn(weight: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-    weight.mul_(len(weight) ** 0.5 / weight.norm())
-    update = orthogonalised(_nesterov(gradient, group["momentum"], state).flatten(1))
-    weight.sub_(update.view(weight.shape), alpha=group["lr"] * group["scale"])
+    norm = weight.norm()
+    update = orthogonalised(_nesterov(gradient, group["momentum"], state).flatten(1)).view(weight.shape)
+    weight.sub_(update * (norm / len(weight) ** 0.5), alpha=group["lr"] * group["scale"])
+    weight.mul_(norm / weight.norm())
 
 
 def _descend(parameter: Tensor, gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:

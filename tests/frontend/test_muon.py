@@ -52,12 +52,28 @@ def test_a_step_is_relative_for_matrices_and_plain_for_the_rest() -> None:
     optimizer = Muon(
         [layer.weight], [layer.bias], lr=0.2, matrix_scale=0.5, momentum=0.9, matrix_momentum=0.6, weight_decay=0.01
     )
-    before = layer.weight.detach() * 8**0.5 / layer.weight.detach().norm()
-    bias = layer.bias.detach().clone()
+    before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
     layer.weight.grad = torch.randn_like(layer.weight)
     layer.bias.grad = torch.randn_like(layer.bias)
     optimizer.step()
-    moved = (layer.weight.detach() - before).norm()
-    assert 0.65 * 0.1 * 8**0.5 < moved < 1.25 * 0.1 * 8**0.5
+    after = layer.weight.detach()
+    assert float(after.norm()) == pytest.approx(float(before.norm()))
+    assert 0.65 * 0.1 < float((after - before).norm() / before.norm()) < 1.25 * 0.1
     gradient = layer.bias.grad + 0.01 * bias
     torch.testing.assert_close(layer.bias.detach(), bias - 0.2 * 1.9 * gradient)
+
+
+def test_a_learning_rate_of_zero_changes_no_bit() -> None:
+    weight = nn.Parameter(torch.randn(8, 30, generator=torch.Generator().manual_seed(3)))
+    optimizer = Muon([weight], [], lr=0.0, matrix_scale=1.0, momentum=0.9, matrix_momentum=0.6, weight_decay=0.0)
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert torch.equal(weight, before)
+
+
+def test_a_gradient_of_zero_keeps_weights_finite() -> None:
+    weight = nn.Parameter(torch.ones(4, 9))
+    weight.grad = torch.zeros_like(weight)
+    Muon([weight], [], lr=0.1, matrix_scale=1.0, momentum=0.9, matrix_momentum=0.6, weight_decay=0.0).step()
+    torch.testing.assert_close(weight.detach(), torch.ones(4, 9))
