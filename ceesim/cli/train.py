@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 @click.option("--minutes", type=float, help="Wall-clock budget; the schedule is fitted to it [default: none].")
 @click.option("--learning-rate", type=float, help="Peak learning rate [default: the recipe's].")
 @click.option("--batch", type=click.IntRange(2), help="Images per step, over all processes [default: the recipe's].")
+@click.option("--cutout", type=click.IntRange(0), help="Side of the square to blank out [default: the recipe's].")
+@click.option(
+    "--label-smoothing", type=click.FloatRange(0, 1), help="Of the final classifier's loss [default: the recipe's]."
+)
 @click.option(
     "--weights", type=click.Choice(["code", "paper"]), help="Rule of the exit weights [default: the recipe's]."
 )
@@ -100,7 +104,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     device = distributed.choose_device(options["device"])
     data = load_images(options["data"], name=options["data_name"])
     parts = data.split(options["val"], options["seed"])
-    changes = ("epochs", "learning_rate", "batch", "weights", "alpha_mode", "reduction")
+    changes = ("epochs", "learning_rate", "batch", "cutout", "label_smoothing", "weights", "alpha_mode", "reduction")
     chosen = recipe(options["recipe"], network, options["heads"])
     chosen = replace(chosen, **{name: options[name] for name in changes if options[name] is not None})
     initial, started_from = None, None

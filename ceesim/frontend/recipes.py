@@ -26,6 +26,7 @@ class Recipe:
         matrix_scale, matrix_momentum: of `muon`, for the layers that a batch norm follows.
         schedule: "constant"; "steps" (× gamma at 30, 60 and 80 % of the run); "cosine" (to 0); "onecycle" (linear
             up over the first fifth, linear down to 0).
+        augment: shift by up to 4 pixels, mirror; `cutout` is the side of a square that is blanked after that, 0 none.
         weights, alpha_mode, reduction: of the exit heads' loss, see `ExitLoss`.
     """
 
@@ -42,6 +43,7 @@ class Recipe:
     schedule: str = "constant"
     gamma: float = 0.1
     augment: bool = False
+    cutout: int = 0
     label_smoothing: float = 0.0
     weights: str = "code"
     alpha_mode: str = "pos_weight"

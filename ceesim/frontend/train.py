@@ -28,7 +28,7 @@ from ceesim.frontend.atomic import replacing
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
-from ceesim.frontend.data.preprocess import crop_and_flip
+from ceesim.frontend.data.preprocess import crop_and_flip, cutout
 from ceesim.frontend.evaluate import accuracies, collect_logits
 from ceesim.frontend.muon import Muon, normalised_weights
 from ceesim.frontend.network import ExitNetwork
@@ -187,6 +187,8 @@ def _epoch(
         batch = images[chosen]
         if recipe.augment:
             batch = crop_and_flip(batch, augmentation)
+        if recipe.cutout:
+            batch = cutout(batch, recipe.cutout, config.preprocessing.grey, augmentation)
         done = (epoch + (number + 1) / (steps + 1)) / config.epochs
         total += step(batch, labels[chosen], recipe.learning_rate_at(done))
         progress.advance(share * world)

@@ -53,6 +53,7 @@ def test_every_option_states_its_default() -> None:
 
 def test_options_reach_the_checkpoint() -> None:
     options = "--epochs 1 --heads confidence --seed 7 --learning-rate 0.01 --weights paper --amp off --tap after_pool"
+    options += " --cutout 3 --label-smoothing 0.2"
     assert exit_code(["train", *TINY, *options.split(), "--data-name", "Digits", "--out", "run"]) == 0
     config = Checkpoint.load(Path("run") / CHECKPOINT).config
     assert (config.network, config.width, config.heads, config.seed, config.num_val) == (
@@ -63,6 +64,7 @@ def test_options_reach_the_checkpoint() -> None:
         1300,
     )
     assert (config.recipe.learning_rate, config.recipe.weights, config.recipe.batch) == (0.01, "paper", 30)
+    assert (config.recipe.cutout, config.recipe.label_smoothing) == (3, 0.2)
     assert (config.dataset, config.amp, config.options) == ("Digits", "off", {"tap": "after_pool"})
 
 
@@ -97,6 +99,7 @@ def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> 
         ([*TINY, "--device", "abacus", "--out", "run"], "--device: no such device"),
         ([*TINY, "--width", "0", "--out", "run"], "width out of range"),
         ([*TINY, "--alpha", "-1", "--out", "run"], "alpha out of range"),
+        ([*TINY, "--cutout", "33", "--out", "run"], "cutout does not fit the images"),
         ([*TINY, "--initial", "nothing.pth", "--out", "run"], "nothing.pth: no such file"),
     ],
 )

@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ceesim.errors import DataError
+from ceesim.errors import DataError, OptionError
 from ceesim.frontend.data import load
 from ceesim.frontend.data.images import ImageData, ImagePart
 from ceesim.frontend.data.load import load_images
-from ceesim.frontend.data.preprocess import Preprocessing, crop_and_flip
+from ceesim.frontend.data.preprocess import Preprocessing, crop_and_flip, cutout
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
@@ -291,6 +291,31 @@ def test_every_augmented_image_is_a_shift_of_the_original_or_its_mirror() -> Non
         seen.add(matches[0])
     assert {mirrored for *_, mirrored in seen} == {False, True}
     assert len(seen) > 30
+
+
+def test_cutout_paints_one_square_inside_each_image() -> None:
+    images = torch.full((200, 3, 12, 16), 7, dtype=torch.uint8)
+    painted = cutout(images, 4, (1, 2, 3), torch.Generator().manual_seed(0))
+    corners = set()
+    for image in painted:
+        rows, columns = torch.nonzero(image[0] != 7, as_tuple=True)
+        top, left = int(rows.min()), int(columns.min())
+        expected = images[0].clone()
+        expected[:, top : top + 4, left : left + 4] = torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1)
+        assert torch.equal(image, expected)
+        corners.add((top, left))
+    assert {top for top, _ in corners} == set(range(9))
+    assert {left for _, left in corners} == set(range(13))
+    assert bool((images == 7).all())
+    assert torch.equal(cutout(images, 0, (1, 2, 3), torch.Generator()), images)
+    with pytest.raises(OptionError, match=r"cutout does not fit the images \(got 13; expected 0 to 12 pixels\)"):
+        cutout(images, 13, (1, 2, 3), torch.Generator())
+
+
+def test_grey_normalises_to_nothing() -> None:
+    preprocessing = Preprocessing.of(TRAIN, 32)
+    grey = torch.tensor(preprocessing.grey, dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    assert preprocessing(grey).abs().max() < 0.5 / 255 / min(preprocessing.std) + 1e-3
 
 
 def test_a_png_in_a_tar_stream_needs_no_seeking(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ceesim.errors import OptionError
 from ceesim.frontend.data.images import Images
 
 _CROP_PADDING = 4
@@ -43,6 +44,12 @@ class Preprocessing:
         std = torch.tensor(self.std, device=floats.device).view(3, 1, 1)
         return floats.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
+    @property
+    def grey(self) -> tuple[int, int, int]:
+        """The level of each channel, 0 to 255, that normalises to about 0."""
+        red, green, blue = (round(255 * value) for value in self.mean)
+        return red, green, blue
+
 
 def _rounded(values: np.ndarray) -> tuple[float, float, float]:
     red, green, blue = (round(float(value), 4) for value in values)
@@ -61,3 +68,28 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     index = torch.arange(batch, device=images.device)[:, None, None]
     # advanced indices around a slice put the channels last: [batch, height, width, channels]
     return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cutout(images: Tensor, side: int, colour: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """A square of side × side pixels, somewhere inside each of uint8 [batch, 3, height, width], painted over.
+
+    Source: T. DeVries and G. Taylor, arXiv 1708.04552; there the square may also be cut off by the border.
+
+    Raises:
+        OptionError: if the square does not fit.
+    """
+    batch, _, height, width = images.shape
+    if not 0 <= side <= min(height, width):
+        raise OptionError("cutout does not fit the images", got=side, expected=f"0 to {min(height, width)} pixels")
+    rows, columns = (
+        _interval(torch.randint(0, size - side + 1, (batch,), generator=generator), side, size).to(images.device)
+        for size in (height, width)
+    )
+    square = rows[:, None, :, None] & columns[:, None, None, :]
+    return torch.where(square, torch.tensor(colour, dtype=torch.uint8, device=images.device).view(3, 1, 1), images)
+
+
+def _interval(first: Tensor, length: int, size: int) -> Tensor:
+    """Which of positions 0 … size − 1 lie in `length` from each `first` [batch]: bool [batch, size]."""
+    offset = torch.arange(size) - first[:, None]
+    return (offset >= 0) & (offset < length)
