@@ -70,7 +70,9 @@ def _exported(source: str, num_classes: int | None, width: float | None, input_s
     from ceesim.frontend.source import load_source
 
     shape = shape_of(input_shape) if input_shape is not None else None
-    found = load_source(source, num_classes=num_classes, width=width or 1.0, input_shape=shape, device="meta")
+    found = load_source(
+        source, num_classes=num_classes, width=1.0 if width is None else width, input_shape=shape, device="meta"
+    )
     return export(found.module, found.input_shape, name=found.name, width=found.width)
 
 

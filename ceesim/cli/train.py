@@ -97,7 +97,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     from ceesim.frontend.train import CHECKPOINT, epochs_within, train
     from ceesim.provenance import SourceFile
 
-    if options["epochs"] and options["minutes"]:
+    if options["epochs"] is not None and options["minutes"] is not None:
         raise OptionError("--epochs and --minutes exclude each other", fix="give one of them")
     distributed.limit_threads(options["threads"])
     image_size = shipped(network).image_size
@@ -130,7 +130,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     )
     path = options["out"] / CHECKPOINT
     with distributed.process_group(device):
-        if options["minutes"]:
+        if options["minutes"] is not None:
             # a resumed run keeps the schedule that its first start was fitted to
             before = Checkpoint.load(path).config.epochs if options["resume"] and path.exists() else None
             epochs = before or epochs_within(options["minutes"], config, parts["train"], device)

@@ -61,7 +61,7 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
     given = {
         "source": network,
         "num_classes": options["num_classes"],
-        "width": options["width"] or 1.0,
+        "width": 1.0 if options["width"] is None else options["width"],
         "input_shape": shape_of(options["input_shape"]) if options["input_shape"] else None,
     }
     source = load_source(**given, device=options["device"])

@@ -131,7 +131,7 @@ def _parse(stream: IO[bytes]) -> Header:
     descr, shape, fortran_order = record["descr"], record["shape"], record["fortran_order"]
     if isinstance(descr, str) and descr.endswith("O"):
         raise ValueError("holds pickled objects, which are never loaded")
-    if not isinstance(descr, str) or re.fullmatch(r"[<>|=]?[biuf][1248]", descr) is None:
+    if not isinstance(descr, str) or re.fullmatch(r"[<>|=]?([iu][1248]|f[248]|b1)", descr) is None:
         raise ValueError(f"holds {str(descr)[:40]!r}, no plain numbers")
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
         raise ValueError(f"has the shape {str(shape)[:80]}")

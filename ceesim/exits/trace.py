@@ -193,7 +193,7 @@ class ExitTrace:
             predictions=decisions.predictions,
             remaining=decisions.remaining,
             predictions_masked=masked_predictions(decider, final_logits, decisions),
-            capture={key: value for key, value in self.capture.items() if key != "rounding_flips"},
+            capture={key: value for key, value in self.capture.items() if key not in ("rounding_flips", "float32")},
         )
 
     def save(self, path: Path | str) -> None:

@@ -203,11 +203,12 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     Raises:
         OptionError: if the budget is not positive.
     """
-    if minutes <= 0:
+    if not 0 < minutes < math.inf:
         raise OptionError("the time budget is not positive", got=minutes, expected="minutes above 0")
     network = _placed(config, device).train()
     step = _Step(config, network, _optimizer(config.recipe, network), torch.amp.GradScaler(enabled=False), device)
-    batch = config.recipe.batch
+    world = distributed.world_size()
+    batch = config.recipe.batch // world
     images = torch.from_numpy(part.images[:batch]).to(device)
     labels = torch.from_numpy(part.labels[:batch]).to(device)
     step(images, labels, 0.0)
@@ -216,7 +217,7 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     for _ in range(steps):
         float(step(images, labels, 0.0))
     per_step = (time.monotonic() - started) / steps
-    per_epoch = per_step * 1.15 * _steps_per_epoch(len(part), config.recipe, 1)  # monitor, checkpoint, augmentation
+    per_epoch = per_step * 1.15 * _steps_per_epoch(len(part), config.recipe, world)  # monitor, checkpoint, augmentation
     return max(1, int(minutes * 60 / per_epoch))
 
 

@@ -112,6 +112,8 @@ def _headers(arrays: Arrays) -> Iterator[Damage]:
     data = bytes(8)
     for label, member in {
         "an object": header("|O", (1,), data),
+        "a type that numpy has not": header("<b2", (4,), data),
+        "floats of one byte": header("<f1", (8,), data),
         "a record": b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': [('a', '<i8')], 'fortran_order': False, 'shape': (1,)}",
         "a negative size": header("<i8", (-1,), data),
         "a huge size": header("<i8", (1 << 40,), data),

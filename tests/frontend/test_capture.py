@@ -207,6 +207,7 @@ def test_an_int8_trace_tells_itself_from_float32(trained: Callable[[str], Path],
     assert told["accuracy"] == pytest.approx(exact.accuracy)
     assert told["exit_flips"] == np.count_nonzero(trace.exit_index != exact.exit_index)
     assert told["prediction_flips"] == np.count_nonzero(trace.predictions != exact.predictions)
+    assert "float32" not in trace.under(Exclude((0.8,) * 6)).capture  # it spoke of the first policy
     assert trace.final_logits is not None
     assert not np.array_equal(trace.final_logits, exact.final_logits)
     assert trace.static_accuracy == pytest.approx(exact.static_accuracy, abs=0.03)
