@@ -201,10 +201,10 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     """Epochs that fit into a wall-clock budget, from a few timed steps on a copy of the run; at least 1.
 
     Raises:
-        OptionError: if the budget is not positive.
+        OptionError: if the budget is not a finite number above 0.
     """
     if not 0 < minutes < math.inf:
-        raise OptionError("the time budget is not positive", got=minutes, expected="minutes above 0")
+        raise OptionError("the time budget is out of range", got=minutes, expected="a finite number of minutes above 0")
     network = _placed(config, device).train()
     step = _Step(config, network, _optimizer(config.recipe, network), torch.amp.GradScaler(enabled=False), device)
     world = distributed.world_size()

@@ -72,6 +72,7 @@ def test_a_module_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str])
         (["vit", "--input-shape", "3,8,8"], "error: vit: a shipped network has its own input shape"),
         (["OWN:network"], "the shape of one input is not known\n  fix: add --input-shape 3,32,32"),
         (["OWN:network", "--input-shape", "1,x"], "error: --input-shape: not a shape (got 1,x"),
+        (["vggsmall", "--width", "0"], "width out of range"),
         (["OWN:network", "--width", "0.5"], "classes and width belong to shipped networks"),
         (["OWN:absent", "--input-shape", "1,8,8"], "absent is no module and makes none (got nothing of that name)"),
         (["OWN:number", "--input-shape", "1,8,8"], "number is no module and makes none (got int)"),

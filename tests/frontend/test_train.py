@@ -241,6 +241,21 @@ def test_a_time_budget_becomes_epochs(parts: Mapping[str, ImagePart]) -> None:
         epochs_within(0, config(), parts["train"], CPU)
 
 
+def test_a_time_budget_times_one_process_s_share_of_a_batch(
+    parts: Mapping[str, ImagePart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def step(self: object, images: torch.Tensor, labels: torch.Tensor, learning_rate: float) -> torch.Tensor:
+        seen.append(len(images))
+        return torch.zeros(())
+
+    monkeypatch.setattr("ceesim.frontend.train._Step.__call__", step)
+    monkeypatch.setattr("ceesim.frontend.distributed.world_size", lambda: 2)
+    epochs_within(1.0, config(), parts["train"], CPU)
+    assert set(seen) == {config().recipe.batch // 2}
+
+
 def test_initial_weights_that_fit_are_taken(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     weights = config(seed=9).build().backbone.state_dict()
     weights["classifier.6.weight"] = torch.zeros(1000, 4096)

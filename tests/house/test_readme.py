@@ -33,6 +33,21 @@ def test_a_printed_command_has_the_options_it_uses(page: str, args: list[str]) -
         pass
 
 
+def tables(page: Path) -> list[list[str]]:
+    """The runs of consecutive lines that begin with a bar and a space."""
+    found = re.findall(r"^\| .*(?:\n\|.*)*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [table.split("\n") for table in found]
+
+
+@pytest.mark.parametrize(
+    "page", sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")}), ids=str
+)
+def test_a_table_has_a_rule_that_renders(page: Path) -> None:
+    for head, rule, *_ in tables(page):
+        assert re.fullmatch(r"(\| ?:?-+:? ?)+\|", rule), f"under {head}"
+        assert len(rule.split("|")) == len(re.split(r"(?<!\\)\|", head)), head
+
+
 def test_the_readme_has_its_commands() -> None:
     assert len(commands("README.md")) > 10
 
