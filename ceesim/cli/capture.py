@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ceesim.errors import OptionError
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Trace to write (.npz).")
-def command(source: Path, policy: str | None, out: Path, **options: Any) -> None:
+@click.pass_context
+def command(context: click.Context, /, source: Path, policy: str | None, out: Path, **options: Any) -> None:
     """Run the checkpoint SOURCE over a data split and write what every exit said as a trace.
 
     A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with
@@ -44,6 +46,13 @@ def command(source: Path, policy: str | None, out: Path, **options: Any) -> None
     if source.suffix == ".npz":
         if policy is None:
             raise OptionError("a trace is only rewritten under another policy", where=str(source), fix="add --policy")
+        surplus = sorted(
+            f"--{name.replace('_', '-')}"
+            for name in options
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        )
+        if surplus:
+            raise OptionError("a trace is rewritten, not run", where=str(source), fix=f"leave {', '.join(surplus)} out")
         before = load_trace(find(source, Shelf.TRACES))
         trace = before.under(choose_policy(policy, before.workload.num_exits))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,6 +160,8 @@ def _alpha(trace: ExitTrace, name: str) -> float:
     alpha = trace.training.get("alpha")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float):
         raise OptionError("the trace does not say which α its heads were trained with", where=name, got=alpha)
+    if not 0 < alpha < math.inf:
+        raise OptionError("α out of range", where=name, got=alpha, expected="a finite number above 0")
     return float(alpha)
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--tap", help="VGGsmall: before_pool or after_pool [default: before_pool].")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images [default: the recipe's].")
 @click.option("--minutes", type=float, help="Wall-clock budget; the schedule is fitted to it [default: none].")
-@click.option("--learning-rate", type=float, help="Peak learning rate [default: the recipe's].")
+@click.option("--learning-rate", type=click.FloatRange(0), help="Peak learning rate [default: the recipe's].")
 @click.option("--batch", type=click.IntRange(2), help="Images per step, over all processes [default: the recipe's].")
 @click.option("--cutout", type=click.IntRange(0), help="Side of the square to blank out [default: the recipe's].")
 @click.option(

@@ -56,7 +56,7 @@ def _record(name: str, num_exits: int, beta: str | None, threshold: float | None
     if name in _THRESHOLD:
         return {"name": name, "threshold": [threshold] * num_exits}
     if name in _COUNT and threshold is not None:
-        if threshold != int(threshold):
+        if not threshold.is_integer():
             raise OptionError(f"--threshold of policy {name} is a whole number", got=threshold)
         return {"name": name, _COUNT[name]: int(threshold)}
     return {"name": name}

@@ -12,7 +12,7 @@ Source of `paper`: Wang, Li, Zhang, arXiv 2309.13443, Section III-C, with its pu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -186,6 +186,12 @@ def search(
     evidence = Evidence.of(trace)
     goal = int(evidence.right[-1].sum()) - int(tolerance * len(evidence.labels) + 1e-9)
     if space.policy in ("patience", "fixed"):
+        if replace(space, policy="exclude") != Space():
+            raise OptionError(
+                "a policy without thresholds has neither exits to choose, nor recovery, nor a masked final layer, "
+                "nor calibration",
+                got=repr(space.policy),
+            )
         return _best_of_few(space.policy, evidence, prices, goal)
     num_exits = trace.workload.num_exits
     kept = tuple(range(1, num_exits + 1)) if space.kept is None else space.kept

@@ -2,7 +2,7 @@
 
 Source: K. Jordan et al., *Muon: An optimizer for hidden layers in neural networks*, 2024; the fixed norm of the weights
 and the low momentum are those of Jordan's CIFAR-10 speed runs. `torch.optim.Muon` takes no convolutions and computes in
-bfloat16, which is slow on a CPU that has none.
+bfloat16, which is slow on a CPU that has none; here the autocast around the step decides.
 """
 
 from __future__ import annotations

@@ -80,6 +80,8 @@ def test_overrides_and_policies_change_what_is_run() -> None:
         (["--policy", "exclude", "--beta", "0.5,0.5"], "another number of exits"),
         (["--policy", "exclude", "--beta", "much"], "not a list of numbers"),
         (["--policy", "fixed", "--threshold", "1.5"], "whole number"),
+        (["--policy", "patience", "--threshold", "inf"], "whole number"),
+        (["--policy", "patience", "--threshold", "nan"], "whole number"),
         (["--policy", "nonsense"], "no such policy"),
         (["--policy", "missing.json"], "no such file"),
         (["--beta", "0.5"], "belong to a policy"),

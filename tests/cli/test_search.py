@@ -82,6 +82,13 @@ def test_the_options_of_exclusion_reach_the_policy(run: Run, tmp_path: Path) -> 
     assert (policy.alpha, policy.masked_final, policy.kept(3)) == (4.0, True, (1, 3))
 
 
+@pytest.mark.parametrize("alpha", [0.0, -1.0])
+def test_an_alpha_that_has_no_logarithm_is_refused(run: Run, tmp_path: Path, alpha: float) -> None:
+    trace = load_trace(tmp_path / "val.npz")
+    save_trace(replace(trace, training={"alpha": alpha}), tmp_path / "odd.npz")
+    assert "α out of range" in refusal(run, "--trace", "odd.npz", "--test", "test.npz", "--calibration", "prior")
+
+
 def test_the_same_search_writes_the_same_bytes(run: Run, tmp_path: Path) -> None:
     for name in ("one.json", "two.json"):
         assert run(*PAIR, "--exits", "choose", "--tolerance", "0.1", "--out", name)[0] == 0

@@ -114,12 +114,7 @@ def test_paper_is_the_literal_loop(seed: int, tolerance: float) -> None:
 
 
 def test_segments_of_equal_size_go_shallow_first() -> None:
-    trace = toy_trace(20, 2, 3)
-    layers = trace.workload.ops
-    assert [op.macs for op in layers if op.macs] != []
-    order = by_segment_macs(trace.workload)
-    first = search(trace, Space("exclude"), Method.PAPER, prices(trace), 0.1)
-    assert first == search(trace, Space("exclude"), Method.PAPER, prices(trace), 0.1, order=order)
+    assert by_segment_macs(chain(4, 3, growth=0)) == (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("space", SMOOTH, ids=lambda space: space.policy)
@@ -253,6 +248,11 @@ def test_unlabelled_inputs_do_not_count() -> None:
         (Space("ratio", recovery=False), 0.01, "recovery"),
         (Space("confidence", masked_final=True), 0.01, "masked"),
         (Space("confidence", alpha=36.0), 0.01, "alibration"),
+        (Space("fixed", kept=(1,)), 0.01, "without thresholds"),
+        (Space("fixed", choose_exits=True), 0.01, "without thresholds"),
+        (Space("patience", alpha=36.0), 0.01, "without thresholds"),
+        (Space("patience", recovery=False), 0.01, "without thresholds"),
+        (Space("patience", masked_final=True), 0.01, "without thresholds"),
     ],
 )
 def test_what_makes_no_sense_is_refused(space: Space, tolerance: float, word: str) -> None:

@@ -17,11 +17,11 @@ from ceesim.workload.ops import INPUT, adaptive_average_pool, conv, linear, resh
 
 
 @lru_cache
-def chain(num_exits: int, num_classes: int, width: float = 1.0) -> Workload:
-    """`num_exits` convolutions with a head each, then a classifier; segments grow with depth."""
+def chain(num_exits: int, num_classes: int, width: float = 1.0, growth: int = 1) -> Workload:
+    """`num_exits` convolutions with a head each, then a classifier; segments grow with depth unless `growth` is 0."""
     shape, source, ops, exits = (2, 4, 4), INPUT, [], []
     for i in range(1, num_exits + 1):
-        layer = conv(f"conv{i}", source, shape, 2 + i, (3, 3), padding=(1, 1))
+        layer = conv(f"conv{i}", source, shape, 2 + growth * i, (3, 3), padding=(1, 1))
         source, shape = layer.name, layer.output_shape
         pooled = adaptive_average_pool(f"head{i}.pool", source, shape, (1, 1))
         flat = reshape(f"head{i}.flatten", pooled.name, pooled.output_shape, (shape[0],))

@@ -306,8 +306,8 @@ def test_what_cannot_be_captured(trained: Callable[[str], Path], digits: ImageDa
     path = trained("vggsmall")
     assert "unknown precision (got int4; expected int8)" in refused(path, digits, quantize="int4")
     assert "thresholds for another number of exits" in refused(path, digits, policy=Exclude((0.5,) * 3))
-    fewer = replace(digits, classes=digits.classes[:9])
-    assert "not the data set of the checkpoint" in refused(path, fewer)
+    renamed = replace(digits, classes=(*digits.classes[:9], "another"))
+    assert "not the data set of the checkpoint" in refused(path, renamed)
     negative = replace(digits, train=ImagePart(255 - digits.train.images, digits.train.labels))
     assert "not the images of the checkpoint" in refused(path, negative)
 

@@ -43,6 +43,13 @@ def test_the_example_of_capture_works(capsys: pytest.CaptureFixture[str]) -> Non
     assert load_trace(capsys.readouterr().out.strip()).accuracy is not None
 
 
+def test_a_trace_that_is_rewritten_takes_no_option_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--policy", "never", "--quantize", "int8", "--split", "val", "--out", "again.npz"]
+    assert exit_code(["capture", "vgg_w025_c10.npz", *options]) == 1
+    assert "a trace is rewritten, not run\n  fix: leave --quantize, --split out" in capsys.readouterr().err
+    assert not Path("again.npz").exists()
+
+
 def test_every_option_states_its_default() -> None:
     for parameter in (*command.params, *capture_command.params):
         if isinstance(parameter, click.Option) and not parameter.required:

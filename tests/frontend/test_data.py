@@ -248,6 +248,13 @@ def test_damaged_data(tmp_path: Path, kind: str, words: str) -> None:
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("labels", [[0, 10], [-1, 0], []])
+def test_a_label_without_a_class_is_refused_in_every_layout(labels: list[int]) -> None:
+    part = ImagePart(TEST[: len(labels)], np.array(labels, np.int64))
+    with pytest.raises(DataError, match=r"mine: labels out of range \(expected 0 to 9\)"):
+        ImageData("mine", tuple(NAMES), ImagePart(TRAIN, TRAIN_LABELS), part)
+
+
 def test_validation_is_a_seeded_hold_out() -> None:
     data = ImageData("mine", tuple(NAMES), ImagePart(TRAIN, TRAIN_LABELS), ImagePart(TEST, TEST_LABELS))
     parts, again, other = data.split(20, 1), data.split(20, 1), data.split(20, 2)

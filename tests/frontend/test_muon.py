@@ -27,6 +27,16 @@ def test_a_gradient_s_scale_does_not_matter() -> None:
     torch.testing.assert_close(orthogonalised(1000 * gradient), orthogonalised(gradient))
 
 
+def test_bfloat16_leaves_the_scales_in_their_band() -> None:
+    gradient = torch.randn(64, 300, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = orthogonalised(gradient)
+    assert not torch.equal(seen, orthogonalised(gradient))
+    scales = torch.linalg.svdvals(seen)
+    assert scales.min() > 0.65
+    assert scales.max() < 1.25
+
+
 def test_a_gradient_of_zero_moves_nothing() -> None:
     assert not orthogonalised(torch.zeros(4, 9)).any()
 

@@ -300,8 +300,12 @@ def test_a_damaged_checkpoint_is_one_error(parts: Mapping[str, ImagePart], tmp_p
 
 
 def test_amp_asks_for_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_it, expected in ((True, "bfloat16"), (False, "off")):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has_it=has_it: {"amx_bf16": has_it})
+    for units, expected in (
+        ({"amx_bf16": True}, "bfloat16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": False, "avx2": True}, "off"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: units)
         assert amp_dtype("auto", CPU) == expected
         assert amp_dtype("on", CPU) == "bfloat16"
         assert amp_dtype("off", CPU) == "off"

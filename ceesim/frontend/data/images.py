@@ -57,6 +57,11 @@ class ImageData:
     train: ImagePart
     test: ImagePart
 
+    def __post_init__(self) -> None:
+        for part in (self.train, self.test):
+            if not len(part) or part.labels.min() < 0 or part.labels.max() >= len(self.classes):
+                raise DataError("labels out of range", where=self.name, expected=f"0 to {len(self.classes) - 1}")
+
     def split(self, num_val: int, seed: int) -> Mapping[str, ImagePart]:
         """The parts `train`, `val` and `test`; `val` is the start of a seeded permutation of the training set.
 
