@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ceesim.errors import OptionError
+from ceesim.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -43,6 +43,8 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
     from ceesim.exits.trace import load_trace, save_trace
     from ceesim.shipped import Shelf, find
 
+    if not out.absolute().parent.is_dir():  # said before the long pass, not after it
+        raise OutputError("no such folder", where=str(out.parent), fix="make it first, or choose another --out")
     if source.suffix == ".npz":
         if policy is None:
             raise OptionError("a trace is only rewritten under another policy", where=str(source), fix="add --policy")
@@ -95,5 +97,5 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
             num_inputs=options["inputs"],
             batch=options["batch"],
             device=choose_device(options["device"]),
-            advance=lambda num_inputs: bar.advance(task, num_inputs),
+            advance=lambda num_inputs, total: bar.update(task, advance=num_inputs, total=total),
         )

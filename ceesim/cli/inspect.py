@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ceesim.errors import OptionError
+from ceesim.errors import OptionError, OutputError
 from ceesim.hardware.energy.actions import Action
 from ceesim.shipped import Shelf, find
 
@@ -144,6 +144,14 @@ def _summary(path: Path, as_json: bool) -> None:
         click.echo(json.dumps(content, indent=2))
         return
     told = ("hardware", "network", "width", "dataset", "num_inputs", "policy", "scenario", "accuracy", "exit_rate")
+    missing = [key for key in (*told, "reduction") if key not in content]
+    if missing or not isinstance(content["reduction"], dict):
+        raise OutputError(
+            "not a whole result",
+            where=str(path),
+            got=f"no {', '.join(missing)}" if missing else "a reduction without names",
+            fix="write it again with ceesim run --out",
+        )
     reductions = {name: value for name, value in content["reduction"].items() if name != "ci95"}
     _print(
         _pairs(_lines({key: content[key] for key in told})),

@@ -134,6 +134,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"policy": found.to_json(), **content}, indent=2, ensure_ascii=False))
     else:
+        click.echo(_headline(fitted, hw))
         click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
         if against is not None:
             click.echo(_against(against))
@@ -209,6 +210,11 @@ def _record(result: Outcome) -> dict[str, object]:
 
 
 _UNITS = {"macs": "MACs", "flops": "FLOPs (std)", "latency": "cycles", "energy": "pJ", "dram_bytes": "DRAM bytes"}
+
+
+def _headline(trace: ExitTrace, hw: str | None) -> str:
+    width = f" at width {trace.workload.width:g}" if trace.workload.width != 1 else ""
+    return f"{trace.workload.name}{width} on {trace.dataset}{'' if hw is None else f', priced on {hw}'}"
 
 
 def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,19 +139,28 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
             config = replace(config, epochs=distributed.agreed(epochs))
         progress = _progress()
         try:
-            train(
-                config,
-                parts,
-                options["out"],
-                device=device,
-                progress=progress,
-                resume=options["resume"],
-                initial=initial,
-            )
+            with _notes():
+                train(
+                    config,
+                    parts,
+                    options["out"],
+                    device=device,
+                    progress=progress,
+                    resume=options["resume"],
+                    initial=initial,
+                )
         finally:
             progress.stop()
         if distributed.rank() == 0:
             click.echo(path)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Warnings are said as they come, one line each: a run is too long to keep them to its end."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: click.echo(f"note: {message}", err=True)
+        yield
 
 
 def _progress() -> SilentProgress:

@@ -47,7 +47,7 @@ def capture(
     num_inputs: int | None = None,
     batch: int = 250,
     device: torch.device | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> ExitTrace:
     """The trace of the checkpoint `path` over `split` ("train", "val" or "test") of `data`.
 
@@ -57,7 +57,7 @@ def capture(
         density: also measure the share of non-zero values in each op's ifmap.
         num_inputs: evenly spaced inputs of the split; None: all.
         batch: inputs per forward pass.
-        advance: called with the number of inputs after each batch.
+        advance: called after each batch with its number of inputs and that of all passes together.
 
     Raises:
         DataError: if the data set is not the one that the checkpoint was trained on.
@@ -97,10 +97,14 @@ def capture(
     )
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def told(num_inputs: int) -> None:
+        if advance is not None:
+            advance(num_inputs, len(part) * (1 if quantize is None else 2))
+
     def run(module: ExitNetwork) -> tuple[npt.NDArray[np.float32], Density]:
         module.to(device)
         with measuring(module, workload) if density else nullcontext(Density(workload)) as measured:
-            logits = collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=advance)
+            logits = collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=told)
         return logits, measured
 
     captured: dict[str, Any] = {"precision": "float32", "num_inputs": len(part), "batch": batch}
@@ -132,15 +136,20 @@ def capture(
 
 
 def training_record(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a trace says about how its network was trained; ``alpha`` is null unless the heads exclude."""
+    """What a trace says about how its network was trained.
+
+    ``alpha`` is the weight of a positive against a negative example, what calibration undoes: 1 where α scales the
+    whole loss of the heads (then ``scale``), null unless the heads exclude.
+    """
     config = checkpoint.config
     loss = config.loss
+    scale = {"scale": loss.alpha_for(config.num_classes)} if loss.alpha_mode == "scale" else {}
     return {
         "network": config.network,
         "width": config.width,
         "options": dict(config.options),
         "heads": config.heads,
-        "alpha": loss.alpha_for(config.num_classes) if config.heads == "exclusion" else None,
+        "alpha": loss.positive_weight(config.num_classes),
         "exit_weights": list(loss.exit_weights(checkpoint.network().num_exits)),
         "recipe": asdict(config.recipe),
         "epochs": checkpoint.epoch,
@@ -153,7 +162,7 @@ def training_record(checkpoint: Checkpoint) -> dict[str, Any]:
         "initial": config.initial,
         "last_epoch": dict(checkpoint.history[-1]) if checkpoint.history else {},
         "made_with": dict(checkpoint.made_with),
-    }
+    } | scale
 
 
 def _against(

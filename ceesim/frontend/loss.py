@@ -60,6 +60,12 @@ class ExitLoss:
         """α with `num_classes` classes."""
         return 4.0 * (num_classes - 1) if self.alpha is None else self.alpha
 
+    def positive_weight(self, num_classes: int) -> float | None:
+        """What calibration has to undo: a positive's weight against a negative's; None unless the heads exclude."""
+        if self.heads != "exclusion":
+            return None
+        return self.alpha_for(num_classes) if self.alpha_mode == "pos_weight" else 1.0
+
     def exit_weights(self, num_exits: int) -> tuple[float, ...]:
         """w_1 … w_N."""
         offset = 2 if self.weights == "code" else 1

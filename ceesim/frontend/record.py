@@ -59,7 +59,7 @@ def record_trace(
         policy,
         dataset=dataset,
         split=split,
-        training={"heads": heads, "alpha": loss.alpha_for(network.num_classes) if heads == "exclusion" else None},
+        training={"heads": heads, "alpha": loss.positive_weight(network.num_classes)},
         capture={"precision": _precision(network), "num_inputs": len(images), "batch": batch},
         provenance=made,
     )

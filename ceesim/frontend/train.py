@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -37,6 +38,10 @@ from ceesim.frontend.recipes import Recipe
 CHECKPOINT: Final = "checkpoint.pt"
 EPOCHS_CSV: Final = "epochs.csv"
 MONITORED: Final = 2000
+
+
+class ResumeWarning(UserWarning):
+    """A run is resumed where it cannot go on exactly: with other versions, processes, threads or another device."""
 
 
 class Progress(Protocol):
@@ -72,6 +77,9 @@ def train(
 
     Raises:
         TrainingError: if `out` holds a checkpoint and `resume` is off, if it is another run's, or if the loss diverges.
+
+    Warns:
+        ResumeWarning: if the checkpoint was made with other versions, processes, threads or on another kind of device.
     """
     world, rank = distributed.world_size(), distributed.rank()
     out.mkdir(parents=True, exist_ok=True)
@@ -89,6 +97,7 @@ def train(
     if path.exists():
         before = Checkpoint.load(path)
         _check_same_run(before.config, config, path)
+        _warn_of_changes(before.made_with, _made_with(device), path)
         network.load_state_dict(dict(before.model))
         optimizer.load_state_dict(dict(before.optimizer))
         scaler.load_state_dict(dict(before.scaler))
@@ -275,17 +284,34 @@ def _snapshot(
     scaler: torch.amp.GradScaler,
     history: Sequence[Mapping[str, float]],
 ) -> Checkpoint:
-    made_with = {
-        "ceesim": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "device": next(network.parameters()).device.type,
-        "processes": str(distributed.world_size()),
-        "threads": str(torch.get_num_threads()),
-    }
+    made_with = _made_with(next(network.parameters()).device)
     return Checkpoint(
         config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), made_with
     )
+
+
+def _made_with(device: torch.device) -> dict[str, str]:
+    """What beside the configuration decides the last bits of the weights."""
+    return {
+        "ceesim": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "device": device.type,
+        "processes": str(distributed.world_size()),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _warn_of_changes(before: Mapping[str, str], now: Mapping[str, str], path: Path) -> None:
+    differing = [name for name in now if before.get(name) != now[name]]
+    if differing and distributed.rank() == 0:
+        warnings.warn(
+            f"{path} was made with {', '.join(f'{name} {before.get(name)}' for name in differing)}, the run goes on "
+            f"with {', '.join(f'{name} {now[name]}' for name in differing)}: "
+            "the weights will not be those of a run that was never stopped",
+            ResumeWarning,
+            stacklevel=3,
+        )
 
 
 def _check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:

@@ -13,6 +13,7 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
 from ceesim.results.dram import dram_sentence
 from ceesim.results.exit_value import exit_values
+from ceesim.results.rounding import rounding_sentence
 from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers
@@ -66,6 +67,8 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
     if accuracy["dynamic"] is not None:
         static = "" if accuracy["static"] is None else f"; final classifier alone {accuracy['static']:.2%}"
         lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}"))
+    if (told := rounding_sentence(trace)) is not None:
+        lines.append(Text(told))
     return lines
 
 

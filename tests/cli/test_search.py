@@ -58,7 +58,9 @@ def test_the_policy_is_written_and_is_worth_what_is_printed(run: Run, tmp_path: 
 def test_the_page_shows_both_sets_side_by_side(run: Run) -> None:
     code, out, _ = run(*PAIR, "--method", "paper")
     assert code == 0
-    lines = out.splitlines()
+    headline, *lines = out.splitlines()
+    trace = load_trace("val.npz")
+    assert headline == f"{trace.workload.name} on {trace.dataset}"
     assert json.loads(lines[0].removeprefix("policy "))["name"] == "exclude"
     assert "validation (300)" in lines[2]
     assert "test (200)" in lines[2]

@@ -121,6 +121,11 @@ def test_errors_are_one_error(arguments: list[str], words: str, capsys: pytest.C
     assert not Path("run", CHECKPOINT).exists()
 
 
+def test_a_folder_that_is_not_there_is_said_before_the_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["capture", "no.pt", "--data", "digits", "--out", "nowhere/trace.npz"]) == 1
+    assert capsys.readouterr().err.startswith("error: nowhere: no such folder\n  fix: make it first")
+
+
 @pytest.mark.parametrize("arguments", [["train", *TINY, "--out", "run"], ["capture", "run.pt", "--out", "run.npz"]])
 def test_without_torch_the_error_says_what_to_install(arguments: list[str]) -> None:
     program = f"import sys; sys.modules['torch'] = None; from ceesim.cli import main; main({arguments!r})"

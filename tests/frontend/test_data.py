@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -116,6 +117,16 @@ def test_class_folders_label_by_sorted_name(tmp_path: Path, mode: str | None) ->
     np.testing.assert_array_equal(data.train.images, TRAIN[order])
     np.testing.assert_array_equal(data.train.labels, TRAIN_LABELS[order])
     np.testing.assert_array_equal(data.test.labels, TEST_LABELS)
+
+
+def test_a_val_folder_is_the_test_part_only_where_there_is_no_other(tmp_path: Path) -> None:
+    folder_layout(tmp_path / "two")
+    (tmp_path / "two" / "test").rename(tmp_path / "two" / "val")
+    np.testing.assert_array_equal(load_images(str(tmp_path / "two")).test.labels, TEST_LABELS)
+    folder_layout(tmp_path / "three")
+    shutil.copytree(tmp_path / "three" / "test", tmp_path / "three" / "val")
+    data = load_images(str(tmp_path / "three"))
+    assert (len(data.train), len(data.test)) == (len(TRAIN) + len(TEST), len(TEST))
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,22 @@ def test_the_default_alpha_is_the_paper_s() -> None:
 
 def test_an_uninformed_head_settles_at_0_8() -> None:
     """The best shared logit for balanced labels has σ = αq/(αq + 1 − q), which is 0.8 at α = 4(M−1)."""
+    assert uninformed(ExitLoss()).sigmoid() == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", [ExitLoss(), ExitLoss(alpha=7.0), ExitLoss(alpha=7.0, alpha_mode="scale")])
+def test_taking_ln_of_the_positive_weight_away_leaves_the_posterior(loss: ExitLoss) -> None:
+    weight = loss.positive_weight(10)
+    assert weight is not None
+    assert (uninformed(loss) - math.log(weight)).sigmoid() == pytest.approx(1 / 10, abs=1e-3)
+
+
+def test_only_heads_that_exclude_weigh_positives() -> None:
+    assert ExitLoss("confidence").positive_weight(10) is None
+
+
+def uninformed(loss: ExitLoss) -> torch.Tensor:
+    """The best logit for a head that says the same of every class, on balanced labels of ten."""
     labels = torch.arange(10)
     logit = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([logit], max_iter=50)
@@ -70,12 +88,12 @@ def test_an_uninformed_head_settles_at_0_8() -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = ExitLoss()((logit.expand(10, 10), final), labels)
-        loss.backward()
-        return loss
+        value = loss((logit.expand(10, 10), final), labels)
+        value.backward()
+        return value
 
     optimizer.step(closure)
-    assert float(logit.detach().sigmoid()) == pytest.approx(0.8, abs=1e-3)
+    return logit.detach()
 
 
 @pytest.mark.parametrize(

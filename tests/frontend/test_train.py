@@ -23,7 +23,7 @@ from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.recipes import recipe
-from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, epochs_within, fitting, train
+from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, ResumeWarning, epochs_within, fitting, train
 
 CPU = torch.device("cpu")
 STEPS = 4
@@ -104,6 +104,23 @@ def test_stopped_and_resumed_is_as_never_stopped(
     resumed = run(parts, tmp_path / "broken", resume=True)
     assert_same_weights(whole, resumed)
     assert without_seconds(tmp_path / "whole" / EPOCHS_CSV) == without_seconds(tmp_path / "broken" / EPOCHS_CSV)
+
+
+def test_a_run_that_cannot_go_on_exactly_says_so(
+    parts: Mapping[str, ImagePart], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    with pytest.raises(CrashError):
+        run(parts, tmp_path, Quiet(STEPS + 1))
+    before = Checkpoint.load(tmp_path / CHECKPOINT)
+    threads = torch.get_num_threads()
+    replace(before, made_with=before.made_with | {"threads": "7", "torch": "1.0"}).save(tmp_path / CHECKPOINT)
+    with pytest.warns(
+        ResumeWarning, match=rf"torch 1\.0, threads 7, the run goes on with torch .*, threads {threads}:"
+    ):
+        run(parts, tmp_path, resume=True)
+    recwarn.clear()
+    run(parts, tmp_path, resume=True)
+    assert not [each for each in recwarn if each.category is ResumeWarning]
 
 
 def test_a_crash_while_the_checkpoint_is_written_leaves_the_old_one(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ceesim.cli import exit_code
 from ceesim.errors import OutputError
 from ceesim.exits.references import Fixed, Never
 from ceesim.exits.trace import ExitTrace, load_trace
@@ -16,6 +17,7 @@ from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.load import load_hardware
 from ceesim.program.command import Amount
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
+from ceesim.results.rounding import rounding_sentence
 from ceesim.results.summary import percentile, summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
 from ceesim.results.verdict import verdict
@@ -23,6 +25,7 @@ from ceesim.results.write import RUN_FILES, write_run
 from ceesim.shipped import Shelf, find
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import PrecisionWarning, run
+from tests.exits.toys import toy_trace
 
 FILES = tuple(name for name in RUN_FILES if name != "manifest.json")
 
@@ -54,6 +57,37 @@ def test_the_key_set_is_fixed(result: RunResult) -> None:
     assert {*numbers["reduction"]} == {"macs", "flops", "latency", "energy", "dram_bytes", "ci95"}
     assert {*numbers["accuracy"]} == {"static", "dynamic"}
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+
+
+def test_inspect_tells_a_result_and_what_it_lacks(
+    result: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "summary.json"
+    numbers = summary(result)
+    path.write_text(json.dumps(numbers))
+    assert exit_code(["inspect", str(tmp_path)]) == 0
+    page = capsys.readouterr().out
+    assert f"latency {numbers['reduction']['latency']:.4g}" in " ".join(page.split())
+    del numbers["reduction"], numbers["policy"]
+    path.write_text(json.dumps(numbers))
+    assert exit_code(["inspect", str(path)]) == 1
+    assert "summary.json: not a whole result (got no policy, reduction)" in capsys.readouterr().err
+
+
+FLOAT32 = {"accuracy": 0.5, "static_accuracy": 0.75, "exit_flips": 3, "prediction_flips": 1}
+
+
+def test_an_int8_trace_tells_what_float32_did() -> None:
+    told = rounding_sentence(toy_trace(num_inputs=200, capture={"precision": "int8", "float32": FLOAT32}))
+    assert told == (
+        "in float32 the accuracy is 50.00%; final classifier alone 75.00%; "
+        "int8 makes 3 of 200 inputs leave elsewhere and 1 end in another class"
+    )
+
+
+@pytest.mark.parametrize("record", [None, "yes", {}, FLOAT32 | {"accuracy": "high"}, {**FLOAT32, "exit_flips": None}])
+def test_a_record_of_float32_that_says_nothing_is_left_out(record: object) -> None:
+    assert rounding_sentence(toy_trace(num_inputs=200, capture={"precision": "int8", "float32": record})) is None
 
 
 def test_parts_sum_to_their_wholes(result: RunResult) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from ceesim.frontend.atomic import replacing
 from ceesim.frontend.data.images import ImageData, ImagePart
 
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 
 
 def cache_dir() -> Path:

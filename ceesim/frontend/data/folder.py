@@ -1,4 +1,8 @@
-"""Class-folder layout: `train/<class>/*.jpg` and `test/<class>/*.jpg` (or `val/`); labels in order of class name."""
+"""Class-folder layout: `train/<class>/*.jpg` and `test/<class>/*.jpg`; labels in order of class name.
+
+A `val/` stands for the test part where there is none. Beside one it joins the training images, out of which the seeded
+validation is held: it is never tested on.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from ceesim.frontend.data.files import Files
 from ceesim.frontend.data.images import ImageData, ImagePart, Images
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-_PARTS: Final = {"train": "train", "test": "test", "val": "test"}
+_PARTS: Final = ("train", "val", "test")
 
 
 def read_class_folders(files: Files, name: str) -> ImageData | None:
@@ -26,9 +30,11 @@ def read_class_folders(files: Files, name: str) -> ImageData | None:
     found = [path for path in files if _is_image(path)]
     if not found:
         return None
-    classes = sorted({path.parts[-2] for path in found if path.parts[-3] == "train"})
+    held_out = "train" if any(path.parts[-3] == "test" for path in found) else "test"
+    part_of = {"train": "train", "val": held_out, "test": "test"}
+    classes = sorted({path.parts[-2] for path in found if part_of[path.parts[-3]] == "train"})
     strangers = sorted({path.parts[-2] for path in found} - set(classes))
-    if strangers or {_PARTS[path.parts[-3]] for path in found} != {"train", "test"}:
+    if strangers or {part_of[path.parts[-3]] for path in found} != {"train", "test"}:
         raise DataError(
             "training and test part do not fit together",
             where=name,
@@ -40,7 +46,7 @@ def read_class_folders(files: Files, name: str) -> ImageData | None:
     labels: dict[str, list[int]] = {"train": [], "test": []}
     for path in found:
         pixels = _decode(files[path], f"{name}: {path}")
-        part = _PARTS[path.parts[-3]]
+        part = part_of[path.parts[-3]]
         first = images["train"] or images["test"] or [pixels]
         if pixels.shape != first[0].shape:
             raise DataError(
