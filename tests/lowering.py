@@ -8,7 +8,10 @@ import numpy as np
 
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.fusion import FusedLayer, fuse
-from ceesim.mapping.loops import (
+from ceesim.mapping.loops import emit
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,
     LAYER,
@@ -20,17 +23,12 @@ from ceesim.mapping.loops import (
     TILE,
     UNIT,
     WAITS,
-    Nest,
     Place,
-    Tiling,
-    emit,
     flush_store,
-    max_rows,
     new_cursor,
     new_stream,
 )
-from ceesim.mapping.machine import machine_of, queues_of
-from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import Layer, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.workload.network import Workload

@@ -20,8 +20,8 @@ from typing import Final
 
 import numpy as np
 
-from ceesim.mapping.loops import LAYER, MAP_STRIDE, MAPS, OFFSET, OPERAND, RESULT, SOURCE, UNIT
 from ceesim.mapping.plan import PlannedLayer
+from ceesim.mapping.stream import LAYER, MAP_STRIDE, MAPS, OFFSET, OPERAND, RESULT, SOURCE, UNIT
 from ceesim.program.command import Extent, Int64s, Unit, no_extents
 from ceesim.units import ceil_div
 from ceesim.workload.ops import Op, OpKind

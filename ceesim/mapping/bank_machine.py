@@ -3,7 +3,7 @@
 Bursts are served in order; the columns of a datasheet are the only rules. A burst whose row is not open precharges and
 activates as soon as its bank may, ahead of its turn: it is known to the controller once the DMA has asked for it
 (`Device.window` requests are in flight), and at the latest early enough to hide the latency of a closed bank behind the
-burst before it, which is the overlap that the DMA rule of `loops.paced` takes for granted. Activates keep the order of
+burst before it, which is the overlap that the DMA rule of `stream.paced` takes for granted. Activates keep the order of
 bursts. Rows stay open until another row of the bank is needed or all banks are refreshed. Every tREFI the banks are
 refreshed before the first column command that would fall behind the due time.
 

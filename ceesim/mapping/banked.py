@@ -3,7 +3,7 @@
 The mapper chooses tiles by the flat rule, at the lower of the link's and the pins' data rate; what it chose is priced
 here. A transfer's bytes flow for the longer of what the link takes and what the bank machine takes to serve its bursts,
 converted from DRAM clocks to cycles exactly and rounded up once per command; everything around that (setup, latency,
-requests in flight, turnaround) is the rule of the flat memory, `loops.paced`. `dram.latency` is the way to a bank
+requests in flight, turnaround) is the rule of the flat memory, `stream.paced`. `dram.latency` is the way to a bank
 whose row is not open, and at least what the DRAM itself takes for that. Two DMA queues share the DRAM: each has half of
 its time, whatever the link is. The bank machine also counts what energy is charged for: bursts and activates.
 
@@ -22,7 +22,7 @@ from ceesim.hardware.dram_timing import TIMINGS, DramTiming, num_devices
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.model import AddressMapping, DmaQueues, Hardware
 from ceesim.mapping.bank_machine import BANK_ROW_COLUMN, ROW_BANK_COLUMN, ROW_COLUMN_BANK, Device, serve_all
-from ceesim.mapping.loops import Machine, paced
+from ceesim.mapping.stream import Machine, paced
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Extent, Int64s, Program, Unit
 from ceesim.units import PICOSECONDS_PER_SECOND, ceil_div, format_bytes
 

@@ -24,7 +24,12 @@ from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.batches import batch_sizes
 from ceesim.mapping.fusion import FusedLayer, fuse, maker, vector_ops
-from ceesim.mapping.loops import (
+from ceesim.mapping.loops import emit
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.nests import compute_unit
+from ceesim.mapping.plan import PlannedLayer, plan
+from ceesim.mapping.residency import Pins, pin
+from ceesim.mapping.stream import (
     AMOUNTS,
     LAST_STORE,
     LAST_VECTOR,
@@ -40,16 +45,11 @@ from ceesim.mapping.loops import (
     WAITS,
     Machine,
     Place,
-    emit,
     flush_store,
-    max_rows,
     new_cursor,
     new_stream,
 )
-from ceesim.mapping.machine import machine_of, queues_of
-from ceesim.mapping.nests import compute_unit
-from ceesim.mapping.plan import PlannedLayer, plan
-from ceesim.mapping.residency import Pins, pin
+from ceesim.mapping.tiles import max_rows
 from ceesim.program.command import Amount, Int64s, Layer, Program, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload

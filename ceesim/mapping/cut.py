@@ -19,7 +19,8 @@ from ceesim.hardware.model import DramModel, Hardware, Pooling
 from ceesim.mapping.addresses import PAGE_BYTES
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.fusion import fuse, maker
-from ceesim.mapping.loops import (
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,
     LAYER,
@@ -35,7 +36,6 @@ from ceesim.mapping.loops import (
     new_stream,
     put_transfer,
 )
-from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.program.command import Amount, Int64s, Program
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload

@@ -11,7 +11,11 @@ from ceesim.hardware.model import DramModel, Hardware
 from ceesim.mapping.addresses import Tensors, extents_of
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.fusion import FusedLayer
-from ceesim.mapping.loops import (
+from ceesim.mapping.loops import emit
+from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.search import Capacity, choose
+from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,
     LAYER,
@@ -24,15 +28,11 @@ from ceesim.mapping.loops import (
     UNIT,
     WAITS,
     Place,
-    emit,
     flush_store,
-    max_rows,
     new_cursor,
     new_stream,
 )
-from ceesim.mapping.machine import machine_of, queues_of
-from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import Capacity, choose
+from ceesim.mapping.tiles import max_rows
 from ceesim.program.command import DRAM_AMOUNTS, Layer, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.units import format_bytes

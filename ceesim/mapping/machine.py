@@ -14,7 +14,7 @@ from ceesim.hardware.energy.memories import memories
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DmaQueues, DramModel, Hardware, Objective
 from ceesim.mapping.folds import fold_timing
-from ceesim.mapping.loops import Machine
+from ceesim.mapping.stream import Machine
 from ceesim.program.command import NUM_UNITS, Int64s, Unit
 
 

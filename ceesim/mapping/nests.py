@@ -8,7 +8,7 @@ from typing import Final
 
 from ceesim.hardware.model import ExitPlacement, Hardware
 from ceesim.mapping.fusion import POOLS, FusedLayer
-from ceesim.mapping.loops import Nest
+from ceesim.mapping.tiles import Nest
 from ceesim.program.command import Amount, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.ops import Op, OpKind, Pair

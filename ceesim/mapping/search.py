@@ -20,7 +20,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ceesim.mapping.loops import (
+from ceesim.mapping.loops import emit
+from ceesim.mapping.macs import array_timing
+from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,
     NONE,
@@ -29,23 +31,23 @@ from ceesim.mapping.loops import (
     UNIT,
     WAITS,
     Machine,
-    Nest,
     Place,
-    Tiling,
-    array_timing,
     bytes_of,
     ceil_div,
-    emit,
     flush_store,
+    new_cursor,
+    new_stream,
+    transfer,
+)
+from ceesim.mapping.tiles import (
+    Nest,
+    Tiling,
     ifmap_runs,
     maps_per_tile,
     max_rows,
-    new_cursor,
-    new_stream,
     num_tiles,
     span,
     tile_channels,
-    transfer,
     weight_bits,
 )
 from ceesim.program.command import Int64s

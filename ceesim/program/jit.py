@@ -22,7 +22,10 @@ _KERNEL_MODULES: Final = (
     "mapping/bank_machine.py",
     "mapping/folds.py",
     "mapping/loops.py",
+    "mapping/macs.py",
     "mapping/search.py",
+    "mapping/stream.py",
+    "mapping/tiles.py",
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
-from ceesim.mapping.loops import Tiling
+from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import NO_COMMAND, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.sim.machine import simulate

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import Tiling, transfer
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.search import RESOLUTION, Capacity, candidates, choose, time_alone
+from ceesim.mapping.stream import transfer
+from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Program, Unit
 from ceesim.program.executor import execute
 from ceesim.workload.network import Workload

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ceesim.hardware.array import Dataflow
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import AMOUNTS, NONE, PLACE, Place, new_cursor, new_stream, put_macs
 from ceesim.mapping.machine import machine_of
+from ceesim.mapping.macs import put_macs
 from ceesim.mapping.nests import Operands, nest_of
+from ceesim.mapping.stream import AMOUNTS, NONE, PLACE, Place, new_cursor, new_stream
 from ceesim.program.command import Amount, Int64s
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Function, Op, elementwise, linear, softmax

@@ -21,7 +21,9 @@ from ceesim.hardware.model import AddressMapping, Hardware
 from ceesim.mapping import bank_machine as machine
 from ceesim.mapping.banked import device, device_of, retimed
 from ceesim.mapping.gemm_end_to_end import price_product
-from ceesim.mapping.loops import (
+from ceesim.mapping.loops import emit
+from ceesim.mapping.machine import machine_of
+from ceesim.mapping.stream import (
     MAPS,
     NONE,
     OFFSET,
@@ -32,14 +34,11 @@ from ceesim.mapping.loops import (
     UNIT,
     WEIGHT,
     Place,
-    Tiling,
-    emit,
     flush_store,
-    max_rows,
     new_cursor,
     new_stream,
 )
-from ceesim.mapping.machine import machine_of
+from ceesim.mapping.tiles import Tiling, max_rows
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Extent, Int64s, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.sim.costs import price as exit_prices

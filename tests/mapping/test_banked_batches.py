@@ -17,19 +17,10 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.addresses import PAGE_BYTES, Products, Tensors, extents_of
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.cut import parking
-from ceesim.mapping.loops import (
-    NONE,
-    ROW,
-    Nest,
-    Place,
-    Tiling,
-    emit,
-    flush_store,
-    max_rows,
-    new_cursor,
-    new_stream,
-)
+from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of
+from ceesim.mapping.stream import NONE, ROW, Place, flush_store, new_cursor, new_stream
+from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Extent, Int64s, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.sim.costs import price, price_by_events

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ceesim.errors import MappingError, OptionError
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
-from ceesim.mapping.loops import Tiling
 from ceesim.mapping.machine import machine_of
 from ceesim.mapping.search import Capacity, distinct_extents, fits
+from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Amount, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.workload.network import Workload

@@ -10,7 +10,7 @@ from ceesim.hardware.model import Hardware, Pooling
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.cut import Crossing, crossing, crossing_bytes, cut, parking
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import Tiling
+from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Amount, Program, Unit
 from ceesim.workload.network import Exit, Workload
 from ceesim.workload.ops import INPUT, Function, conv, elementwise, linear, pool, reshape

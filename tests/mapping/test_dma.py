@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ceesim.mapping.loops import Machine, transfer
 from ceesim.mapping.machine import machine_of
+from ceesim.mapping.stream import Machine, transfer
 from tests.networks import hardware
 
 BEATS = range(1, 5)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import Nest, Tiling, max_rows
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.search import (
@@ -23,6 +22,7 @@ from ceesim.mapping.search import (
     most_needed,
     time_alone,
 )
+from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
 from ceesim.workload.ops import INPUT, conv

@@ -16,7 +16,7 @@ import pytest
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
-from ceesim.mapping.loops import Tiling
+from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Amount, Program
 from ceesim.sim.costs import price, price_by_events
 from ceesim.sim.machine import simulate

@@ -8,7 +8,7 @@ Each step of a systolic PE writes the operands that pass through it and its part
 
 What passes crosses the whole array, so a fold that fills part of it moves its operands through idle PEs too (a
 broadcast is counted like that as well: its wires are as long). These hops are counted where folds are, in
-`mapping.loops`; here is what a fold costs beside them.
+`mapping.macs`; here is what a fold costs beside them.
 
 In ws and is the stationary operand of a fold is shifted in row by row, so a weight for row r passes r registers,
 (rows + 1)/2 on average (of a full fold); an array whose rows are addressed one by one (`load_cycles: 1`) writes each
