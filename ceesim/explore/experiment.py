@@ -21,7 +21,7 @@ from ceesim.explore.space import Point, Space, hardware_settings, policy_setting
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware, Lookahead
 from ceesim.results.summary import summary
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.sim.run import Engine, price_network, replay
 from ceesim.workload.network import Workload
 

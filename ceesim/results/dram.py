@@ -8,8 +8,8 @@ from ceesim.hardware.dram_timing import num_devices, peak_bytes_per_s
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount
+from ceesim.sim.costs import Priced
 from ceesim.sim.energy import transferring_cycles
-from ceesim.sim.result import Priced
 from ceesim.units import write
 
 

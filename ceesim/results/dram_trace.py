@@ -28,7 +28,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.bank_machine import list_bursts, num_bursts
 from ceesim.program.command import Extent, Int64s, Unit
 from ceesim.results.write import write_text
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.units import PICOSECONDS_PER_SECOND
 
 TRANSFERS_PER_CLOCK: Final = 2

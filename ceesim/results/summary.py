@@ -15,7 +15,8 @@ from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.table import energy_table
 from ceesim.program.command import Int64s
 from ceesim.results.scenario import JOULES_PER_PJ, OPERANDS, played_measures
-from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.costs import Priced
+from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.statistics import saved
 from ceesim.workload.flops import Convention
 

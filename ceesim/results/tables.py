@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
+from ceesim.sim.costs import Priced
 from ceesim.sim.energy import layer_energy
-from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.result import RunResult
 
 LAYER_COLUMNS: Final = (
     "op", "segment", "kind", "unit", "macs", "vector_ops", "folds", "cycles", "busy_cycles", "stall_cycles",

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from ceesim.program.command import DRAM_AMOUNTS, NUM_AMOUNTS, NUM_UNITS, Amount, Int64s, Program, Timeline
 from ceesim.program.executor import execute
 from ceesim.sim.machine import NOT_STARTED, Inference, happened, simulate
+from ceesim.workload.flops import Convention, path_flops
+from ceesim.workload.network import Workload
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,31 @@ class ExitCosts:
     def wasted_macs(self) -> Int64s:
         """[exits] multiply–accumulates done for segments that were not run."""
         return self.wasted[:, Amount.MACS]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Priced:
+    """A network compiled for a hardware, with the price of each of its exits.
+
+    Args:
+        workload: as compiled: exits that the policy does not keep are gone.
+        exit_indices: the trace's number (1..N+1) of each row of `costs`.
+    """
+
+    workload: Workload
+    program: Program
+    costs: ExitCosts
+    exit_indices: tuple[int, ...]
+
+    @property
+    def path_macs(self) -> Int64s:
+        """[exits] multiply–accumulates of the path taken, heads on the way included."""
+        return np.array(self.workload.path_macs())
+
+    @property
+    def path_flops(self) -> Int64s:
+        """[exits] `std` FLOPs of the path taken, heads on the way included."""
+        return np.array(path_flops(self.workload, Convention.STD))
 
 
 def price(program: Program) -> ExitCosts:

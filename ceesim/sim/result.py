@@ -1,4 +1,4 @@
-"""What a run produces: prices per exit, and which exit each input took. Everything reported is a look-up in these."""
+"""What a run produces: two priced networks, and which exit each input took. What is reported is a look-up in these."""
 
 from __future__ import annotations
 
@@ -12,39 +12,12 @@ import numpy.typing as npt
 from ceesim.exits.trace import ExitTrace
 from ceesim.hardware.energy.price import Band, Breakdown, Waiting, saved
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Int64s, Program
-from ceesim.sim.costs import ExitCosts
+from ceesim.program.command import Int64s
+from ceesim.sim.costs import Priced
 from ceesim.sim.energy import exit_energy, mean_density
-from ceesim.workload.flops import Convention, path_flops
-from ceesim.workload.network import Workload
 
 if TYPE_CHECKING:
     from ceesim.sim.scenarios.outcome import ScenarioResult
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Priced:
-    """A network compiled for a hardware, with the price of each of its exits.
-
-    Args:
-        workload: as compiled: exits that the policy does not keep are gone.
-        exit_indices: the trace's number (1..N+1) of each row of `costs`.
-    """
-
-    workload: Workload
-    program: Program
-    costs: ExitCosts
-    exit_indices: tuple[int, ...]
-
-    @property
-    def path_macs(self) -> Int64s:
-        """[exits] multiply–accumulates of the path taken, heads on the way included."""
-        return np.array(self.workload.path_macs())
-
-    @property
-    def path_flops(self) -> Int64s:
-        """[exits] `std` FLOPs of the path taken, heads on the way included."""
-        return np.array(path_flops(self.workload, Convention.STD))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,8 +27,8 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Int64s, Program
 from ceesim.shipped import Shelf, find
-from ceesim.sim.costs import ExitCosts, price, price_by_events
-from ceesim.sim.result import Priced, RunResult
+from ceesim.sim.costs import ExitCosts, Priced, price, price_by_events
+from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.load import load_scenario
 from ceesim.sim.scenarios.record import Progress
 from ceesim.sim.scenarios.scenario import Scenario

@@ -10,8 +10,7 @@ from ceesim.mapping.fusion import vector_ops
 from ceesim.program.command import Amount, Int64s, Program, Unit
 from ceesim.program.executor import execute
 from ceesim.results.tables import layers as layer_table
-from ceesim.sim.costs import price
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced, price
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Op, OpKind

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ceesim.errors import ScenarioError
 from ceesim.program.command import Int64s
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.pipeline import Division

@@ -20,9 +20,8 @@ import numpy as np
 from ceesim.hardware.energy.price import Breakdown
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Int64s, Program
-from ceesim.sim.costs import ExitCosts, price
+from ceesim.sim.costs import ExitCosts, Priced, price
 from ceesim.sim.energy import exit_energy
-from ceesim.sim.result import Priced
 from ceesim.sim.scenarios.kinds import BatchMode
 
 

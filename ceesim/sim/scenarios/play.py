@@ -21,7 +21,7 @@ from ceesim.errors import ScenarioError
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import NUM_AMOUNTS, Int64s
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.carried import Carried
 from ceesim.sim.scenarios.division import Stages, shifts, stages_of

@@ -10,8 +10,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.cut import Transfer, cut, parking
 from ceesim.program.command import Program
-from ceesim.sim.costs import price
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced, price
 from ceesim.sim.scenarios.jobs import Compiler, Jobs
 from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.pipeline import with_handover

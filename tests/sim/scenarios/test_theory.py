@@ -17,7 +17,7 @@ from scipy import stats
 
 from ceesim.exits.trace import load_trace
 from ceesim.shipped import Shelf, find
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.sim.run import Engine, PrecisionWarning, run
 from ceesim.sim.scenarios.outcome import Played
 from ceesim.sim.scenarios.play import play

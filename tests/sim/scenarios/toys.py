@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Program
-from ceesim.sim.result import Priced
+from ceesim.sim.costs import Priced
 from ceesim.sim.run import price_network
 from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks
 from ceesim.sim.scenarios.jobs import Jobs
