@@ -25,6 +25,7 @@ from ceesim.exits.metrics import mean_interval
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.references import Fixed, Patience
 from ceesim.exits.scores import KINDS, Score, ScoreKind
+from ceesim.exits.shrinking import ShrinkingLadder
 from ceesim.exits.steps import (
     LAST_STEP,
     Evidence,
@@ -32,7 +33,6 @@ from ceesim.exits.steps import (
     Ladder,
     Positions,
     RatioLadder,
-    ReplayLadder,
     ScoreLadder,
 )
 from ceesim.exits.trace import ExitTrace
@@ -224,7 +224,7 @@ def ladder_of(space: Space, evidence: Evidence) -> Ladder:
     if space.policy != "exclude" and (not space.recovery or space.masked_final):
         raise OptionError("recovery and the masked final layer belong to 'exclude'", got=repr(space.policy))
     if space.policy == "exclude":
-        ladder = ExclusionLadder if space.recovery else ReplayLadder
+        ladder = ExclusionLadder if space.recovery else ShrinkingLadder
         return ladder(evidence, space.alpha, space.masked_final)
     if space.policy == "ratio":
         return RatioLadder(evidence, space.alpha)

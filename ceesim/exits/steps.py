@@ -11,7 +11,7 @@ Work is linear in inputs × exits × classes per curve, on bytes; arrays are cla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 from typing import Final, Protocol, TypeAlias
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ceesim.errors import TraceError
 from ceesim.exits.exclusion import Exclude, Ratio, exclusion_threshold
-from ceesim.exits.policy import ExitPolicy, Logits, replay
+from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.scores import KINDS, Score, ScoreKind
 from ceesim.exits.trace import ExitTrace
 
@@ -146,7 +146,7 @@ class ExclusionLadder:
 
     def policy(self, positions: Positions) -> ExitPolicy:
         """`Exclude` at these steps."""
-        return Exclude(_betas(positions), masked_final=self._masked_final, alpha=self._alpha)
+        return Exclude(betas_of(positions), masked_final=self._masked_final, alpha=self._alpha)
 
     def curve(self, exit_index: int, positions: Positions) -> Curve:
         """The outcome of every step of this exit."""
@@ -207,7 +207,7 @@ class RatioLadder(MemorylessLadder):
 
     def policy(self, positions: Positions) -> ExitPolicy:
         """`Ratio` at these steps."""
-        return Ratio(_betas(positions), self._alpha)
+        return Ratio(betas_of(positions), self._alpha)
 
 
 class ScoreLadder(MemorylessLadder):
@@ -241,31 +241,6 @@ def _percentiles(surety: NDArray[np.float64], never: float, always: float) -> ND
     return np.concatenate([[never], (levels[cut] + below[cut]) / 2])
 
 
-class ReplayLadder:
-    """`Exclude` without recovery, by replaying every step.
-
-    A dropped argmax moves the threshold of later exits, so there is no critical step; this is slow.
-    """
-
-    def __init__(self, evidence: Evidence, alpha: float | None, masked_final: bool) -> None:
-        self.num_inputs, self.num_exits, _ = evidence.logits.shape
-        self._evidence = evidence
-        self._family = Exclude((), recovery=False, masked_final=masked_final, alpha=alpha)
-
-    def policy(self, positions: Positions) -> ExitPolicy:
-        """`Exclude` at these steps."""
-        return replace(self._family, beta=_betas(positions))
-
-    def curve(self, exit_index: int, positions: Positions) -> Curve:
-        """The outcome of every step of this exit."""
-        evidence, correct, leaving = self._evidence, [], []
-        for step in range(LAST_STEP + 1):
-            policy = self.policy((*positions[: exit_index - 1], step, *positions[exit_index:]))
-            decisions = replay(policy, evidence.logits, evidence.final_logits)
-            correct.append(np.count_nonzero(decisions.predictions == evidence.labels))
-            leaving.append(np.bincount(decisions.exit_index, minlength=self.num_exits + 2)[1:])
-        return Curve(np.array(correct), np.array(leaving))
-
-
-def _betas(positions: Positions) -> tuple[float | None, ...]:
+def betas_of(positions: Positions) -> tuple[float | None, ...]:
+    """The β of every exit."""
     return tuple(None if step is None else step / LAST_STEP for step in positions)

@@ -30,6 +30,7 @@ SPACES = (
     Space("margin"),
     Space("entropy"),
 )
+MASKED = Space("exclude", alpha=4.0, recovery=False, masked_final=True)
 SMOOTH = tuple(space for space in SPACES if space.recovery)
 
 
@@ -46,7 +47,7 @@ def test_every_point_of_a_curve_is_a_replay(data: st.DataObject) -> None:
     trace = ExitTrace.from_logits(
         chain(num_exits, num_classes), labels, logits, final_logits, Fixed(1), dataset="made up", split="val"
     )
-    ladder = ladder_of(data.draw(st.sampled_from(SMOOTH)), Evidence.of(trace))
+    ladder = ladder_of(data.draw(st.sampled_from((*SPACES, MASKED))), Evidence.of(trace))
     step = st.one_of(st.none(), st.integers(0, LAST_STEP))
     positions: Positions = tuple(data.draw(st.lists(step, min_size=num_exits, max_size=num_exits)))
     exit_index = data.draw(st.integers(1, num_exits))
