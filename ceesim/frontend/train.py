@@ -97,7 +97,8 @@ def train(
     if path.exists():
         before = Checkpoint.load(path)
         _check_same_run(before.config, config, path)
-        _warn_of_changes(before.made_with, _made_with(device), path)
+        if before.epoch < config.epochs:
+            _warn_of_changes(before.made_with, _made_with(device), path)
         network.load_state_dict(dict(before.model))
         optimizer.load_state_dict(dict(before.optimizer))
         scaler.load_state_dict(dict(before.scaler))
