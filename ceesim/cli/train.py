@@ -158,7 +158,10 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
 @contextmanager
 def _notes() -> Iterator[None]:
     """Warnings are said as they come, one line each: a run is too long to keep them to its end."""
+    from ceesim.frontend.train import ResumeWarning
+
     with warnings.catch_warnings():
+        warnings.simplefilter("always", ResumeWarning)
         warnings.showwarning = lambda message, *_: click.echo(f"note: {message}", err=True)
         yield
 

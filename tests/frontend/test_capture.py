@@ -213,6 +213,17 @@ def test_an_int8_trace_tells_itself_from_float32(trained: Callable[[str], Path],
     assert trace.static_accuracy == pytest.approx(exact.static_accuracy, abs=0.03)
 
 
+@pytest.mark.parametrize(("quantize", "passes"), [(None, 1), ("int8", 2)])
+def test_progress_ends_where_it_said_it_would(
+    trained: Callable[[str], Path], digits: ImageData, quantize: str | None, passes: int
+) -> None:
+    told: list[tuple[int, int]] = []
+    path = trained("vggsmall")
+    capture(path, digits, "test", quantize=quantize, num_inputs=50, batch=20, advance=lambda *each: told.append(each))
+    assert [count for count, _ in told] == [20, 20, 10] * passes
+    assert {total for _, total in told} == {50 * passes}
+
+
 def test_density_is_the_share_of_non_zeros_in_each_ifmap(trained: Callable[[str], Path], digits: ImageData) -> None:
     trace = capture(trained("vggsmall"), digits, "test", density=True)
     assert trace.density is not None

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -83,6 +84,20 @@ def test_a_run_starts_from_another_run_s_backbone() -> None:
     name = "backbone.features.conv3.weight"
     assert torch.equal(one[name], two[name])
     assert not torch.equal(one["heads.0.linear.weight"], two["heads.0.linear.weight"])
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", *TINY, "--epochs", "1", "--out", "run"]
+    assert exit_code(arguments) == 0
+    path = Path("run") / CHECKPOINT
+    checkpoint = Checkpoint.load(path)
+    replace(checkpoint, history=(), made_with=checkpoint.made_with | {"processes": "8"}).save(path)
+    capsys.readouterr()
+    assert exit_code([*arguments, "--resume"]) == 0
+    assert (
+        "note: run/checkpoint.pt was made with processes 8, the run goes on with processes 1:"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> None:

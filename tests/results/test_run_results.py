@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from ceesim.cli import exit_code
 from ceesim.errors import OutputError
@@ -17,6 +20,7 @@ from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.load import load_hardware
 from ceesim.program.command import Amount
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
+from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
 from ceesim.results.summary import percentile, summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
@@ -83,6 +87,13 @@ def test_an_int8_trace_tells_what_float32_did() -> None:
         "in float32 the accuracy is 50.00%; final classifier alone 75.00%; "
         "int8 makes 3 of 200 inputs leave elsewhere and 1 end in another class"
     )
+
+
+def test_the_page_says_what_float32_did(trace: ExitTrace) -> None:
+    captured = replace(trace, capture={"precision": "int8", "float32": FLOAT32})
+    said = StringIO()
+    print_page(run("edge_npu.yaml", captured, engine="compiled"), Console(file=said, width=200))
+    assert rounding_sentence(captured) in said.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("record", [None, "yes", {}, FLOAT32 | {"accuracy": "high"}, {**FLOAT32, "exit_flips": None}])
