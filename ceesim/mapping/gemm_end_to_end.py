@@ -10,11 +10,12 @@ from ceesim.errors import MappingError
 from ceesim.hardware.model import DramModel, Hardware
 from ceesim.mapping.addresses import Tensors, extents_of
 from ceesim.mapping.banked import retimed
+from ceesim.mapping.candidates import Capacity
 from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import Capacity, choose
+from ceesim.mapping.search import choose
 from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,

@@ -21,10 +21,11 @@ import numpy as np
 
 from ceesim.errors import MappingError
 from ceesim.hardware.model import Hardware
+from ceesim.mapping.candidates import Capacity, most_needed
 from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.residency import Pins
-from ceesim.mapping.search import Capacity, Choice, choose, most_needed
+from ceesim.mapping.search import Choice, choose
 from ceesim.mapping.stream import Machine
 from ceesim.mapping.tiles import Nest
 from ceesim.program.command import Amount

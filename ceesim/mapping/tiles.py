@@ -137,6 +137,29 @@ def tile_channels(nest: Nest, groups: int, k_first: int, k: int) -> int:
 
 
 @jit
+def tile_rows(nest: Nest, tiling: Tiling, tile: int) -> int:
+    """Ifmap rows of one map that a tile loads, counted along the rows."""
+    first = tile * tiling.rows
+    rows = min(tiling.rows, nest.out_rows - first)
+    return span(first, rows, nest.stride_rows, nest.kernel_rows, nest.pad_rows, nest.in_rows)
+
+
+@jit
+def tile_width(nest: Nest, tiling: Tiling, tile: int) -> int:
+    """Ifmap columns that a tile loads, counted along the width."""
+    first = tile * tiling.width
+    width = min(tiling.width, nest.out_width - first)
+    return span(first, width, nest.stride_width, nest.kernel_width, nest.pad_width, nest.in_width)
+
+
+@jit
+def tile_depth(nest: Nest, tiling: Tiling, groups: int, tile: int) -> int:
+    """Channels of `groups` groups that a tile loads, counted along k."""
+    first = tile * tiling.k
+    return tile_channels(nest, groups, first, min(tiling.k, nest.k - first))
+
+
+@jit
 def ifmap_runs(nest: Nest, maps: int, in_rows: int, in_width: int, channels: int) -> int:
     """Contiguous runs of `maps` equal pieces of maps, one piece of each.
 

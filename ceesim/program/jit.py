@@ -20,6 +20,8 @@ R = TypeVar("R")
 _KERNEL_MODULES: Final = (
     "program/executor.py",
     "mapping/bank_machine.py",
+    "mapping/bounds.py",
+    "mapping/candidates.py",
     "mapping/folds.py",
     "mapping/loops.py",
     "mapping/macs.py",

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
+from ceesim.mapping.candidates import Capacity, candidates
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import RESOLUTION, Capacity, candidates, choose, time_alone
+from ceesim.mapping.search import RESOLUTION, choose, time_alone
 from ceesim.mapping.stream import transfer
 from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Program, Unit

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ceesim.errors import MappingError, OptionError
 from ceesim.hardware.model import Hardware
+from ceesim.mapping.candidates import Capacity, distinct_extents, fits
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.machine import machine_of
-from ceesim.mapping.search import Capacity, distinct_extents, fits
 from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Amount, Program, Unit
 from ceesim.program.executor import execute

@@ -3,10 +3,11 @@
 import pytest
 
 from ceesim.hardware.load import load_hardware
+from ceesim.mapping.candidates import Capacity
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import Capacity, choose
+from ceesim.mapping.search import choose
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Function, conv, elementwise, linear, reshape
 from tests.networks import hardware as tiny_hardware

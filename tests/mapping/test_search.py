@@ -7,21 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ceesim.hardware.model import Hardware
+from ceesim.mapping.bounds import lower_bound
+from ceesim.mapping.candidates import BOUND, Capacity, candidates, distinct_extents, fits, most_needed
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import (
-    BOUND,
-    RESOLUTION,
-    Capacity,
-    candidates,
-    choose,
-    distinct_extents,
-    fits,
-    lower_bound,
-    most_needed,
-    time_alone,
-)
+from ceesim.mapping.search import RESOLUTION, choose, time_alone
 from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
