@@ -41,7 +41,6 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
     """
     from ceesim.exits.choice import choose_policy
     from ceesim.exits.trace import load_trace, save_trace
-    from ceesim.shipped import Shelf, find
 
     if not out.absolute().parent.is_dir():  # said before the long pass, not after it
         raise OutputError("no such folder", where=str(out.parent), fix="make it first, or choose another --out")
@@ -55,7 +54,7 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
         )
         if surplus:
             raise OptionError("a trace is rewritten, not run", where=str(source), fix=f"leave {', '.join(surplus)} out")
-        before = load_trace(find(source, Shelf.TRACES))
+        before = load_trace(source)
         trace = before.under(choose_policy(policy, before.workload.num_exits))
     else:
         trace = _run(source, policy, options)

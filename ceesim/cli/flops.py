@@ -50,9 +50,8 @@ def command(
         if surplus:
             raise OptionError("a trace carries its network", where=source, fix=f"leave {', '.join(surplus)} out")
         from ceesim.exits.trace import load_trace
-        from ceesim.shipped import Shelf, find
 
-        workload = load_trace(find(source, Shelf.TRACES)).workload
+        workload = load_trace(source).workload
     else:
         workload = _exported(source, num_classes, width, input_shape)
     content = _content(workload, Convention(convention))

@@ -68,12 +68,11 @@ def command(
     from ceesim.explore.notation import Written, design_space, read_settings, read_space
     from ceesim.explore.optimize import Task, best_designs, on_test, open_study, optimise
     from ceesim.hardware.load import load_hardware
-    from ceesim.shipped import Shelf, find
 
     if out is not None and out.exists():
         raise OutputError("exists already", where=str(out), fix="choose another --out")
     hardware = load_hardware(hw)
-    fitted, tested = (load_trace(find(name, Shelf.TRACES)) for name in (val, test))
+    fitted, tested = (load_trace(name) for name in (val, test))
     check_pair(fitted, tested, test)
     tell_of_first_use()
     written = Written({}) if space is None else read_space(Path(space))

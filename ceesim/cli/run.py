@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable.")
 @click.option("--policy", metavar="FILE|NAME", help="Decide by this policy instead of the trace's own.")
 @click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit, 0 to 1.")
-@click.option("--threshold", type=float, help="With --policy confidence, entropy or margin: the threshold.")
+@click.option("--threshold", type=float, help="What --policy confidence, entropy, margin, patience or fixed goes by.")
 @click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
 @click.option(
     "--engine",
@@ -85,7 +85,6 @@ def command(
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
     from ceesim.results.write import json_text, write_run
-    from ceesim.shipped import Shelf, find
     from ceesim.sim.run import run
 
     if dram_trace is not None:
@@ -94,7 +93,7 @@ def command(
         form = TraceFormat.of(dram_trace, dram_trace_format)
     elif dram_trace_format is not None:
         raise OptionError("a format without a DRAM trace", where="--dram-trace-format", fix="add --dram-trace FILE")
-    inputs = load_trace(find(trace, Shelf.TRACES))
+    inputs = load_trace(trace)
     chosen = None
     if policy is not None:
         from ceesim.exits.choice import choose_policy

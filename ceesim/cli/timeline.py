@@ -45,12 +45,11 @@ def command(
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.exits.trace import load_trace
     from ceesim.results.timeline import timeline, write_timeline
-    from ceesim.shipped import Shelf, find
     from ceesim.sim.run import Engine, PrecisionWarning, run
 
     if exit_index is not None and input_index is not None:
         raise OptionError("an input leaves where it leaves", got="--exit and --input", fix="drop one of the two")
-    inputs = load_trace(find(trace, Shelf.TRACES))
+    inputs = load_trace(trace)
     if input_index is not None:
         if not 0 <= input_index < inputs.num_inputs:
             expected = f"0 to {inputs.num_inputs - 1}"

@@ -208,9 +208,8 @@ def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
     import numpy as np
 
     from ceesim.exits.trace import load_trace
-    from ceesim.shipped import Shelf, find
 
-    inputs = load_trace(find(trace, Shelf.TRACES))
+    inputs = load_trace(trace)
     if inputs.workload != workload:
         raise OptionError(
             "the trace is of another network",

@@ -25,6 +25,7 @@ from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
 from ceesim.exits.policy_file import PolicyLike, as_policy, policy_from_json
 from ceesim.exits.trace_checks import check, check_headers, masked_predictions, verify
+from ceesim.shipped import Shelf, find
 from ceesim.workload.network import Workload
 from ceesim.workload.serialize import from_json, to_json
 
@@ -169,7 +170,11 @@ class ExitTrace:
             TraceError: if the trace holds decisions only.
         """
         if self.logits is None or self.final_logits is None:
-            raise TraceError("holds decisions only: searching thresholds or replaying another policy needs logits")
+            raise TraceError(
+                "the trace holds decisions only: searching thresholds or replaying another policy needs logits",
+                where=f"{self.workload.name} on {self.dataset} {self.split}",
+                fix="use the policy it was recorded with, or capture a trace with logits",
+            )
         return self.logits, self.final_logits
 
     def under(self, policy: PolicyLike) -> ExitTrace:
@@ -251,12 +256,16 @@ def save_trace(trace: ExitTrace, path: Path | str) -> None:
 def load_trace(path: Path | str) -> ExitTrace:
     """Read a trace, and believe nothing in it before it is checked.
 
+    Args:
+        path: a file; a bare name that is not in the working directory may be that of a shipped trace.
+
     Raises:
         TraceError: if the file is missing, damaged, hostile, of another version, or contradicts itself; names the file
             and the array.
     """
+    path = find(path, Shelf.TRACES)
     try:
-        with open_archive(Path(path)) as archive:
+        with open_archive(path) as archive:
             trace = _read(archive)
         verify(trace)
     except TraceError as error:

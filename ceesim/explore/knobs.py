@@ -84,7 +84,11 @@ def knob(key: str, hardware: Hardware, policy: ExitPolicy) -> Knob:
             override(hardware, {key: 0})
         except CeesimError as problem:  # which says what keys there are, but names a value that nobody wrote
             raise OptionError(
-                problem.what, where=key, got=problem.got, expected=problem.expected, fix=problem.fix
+                problem.what.removeprefix(f"{key}: "),
+                where=key,
+                got=problem.got,
+                expected=problem.expected,
+                fix=problem.fix,
             ) from None
         raise OptionError("unknown key", where=key)
     annotation: Any = Annotated[(field.annotation, Field(), *field.metadata)]

@@ -40,6 +40,7 @@ MOST_FACTORS: Final = 1000
 """Values of a range of factors, whose fractions grow with every one."""
 MOST_POINTS: Final = 100_000_000
 _TINY: Final = re.compile(r"[eE]\s*-\s*0*\d{4}")
+_HALF_RANGE: Final = re.compile(r"\s*\d[^:{}\[\]]*:\s*\d[^:{}\[\]]*")
 _RANGE: Final = re.compile(r"([^:{}\[\]]+):([^:]+):\s*(\*?)([^:*]+)")
 
 
@@ -155,6 +156,10 @@ def _expanded(where: str, item: Any, knob: Knob) -> list[Value]:
     """The values of a range ``first:last:step`` or ``first:last:*factor``; anything else is a value itself."""
     match = _RANGE.fullmatch(item) if isinstance(item, str) else None
     if match is None:
+        if isinstance(item, str) and _HALF_RANGE.fullmatch(item):
+            raise OptionError(
+                "a range without a step", where=where, got=item, fix=f"write it like {item}:8, or {item}:*2"
+            )
         return [item]
     try:
         first, last = (_exact(text, knob) for text in match.group(1, 2))

@@ -29,7 +29,6 @@ from ceesim.explore.table import Table
 from ceesim.explore.workers import Chunk, Workers, evaluate_chunk, local_workers
 from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
-from ceesim.shipped import Shelf, find
 from ceesim.workload.serialize import to_json
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def _chunks(space: Space, start: int) -> Iterator[Chunk]:
 
 
 def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
-    return trace if isinstance(trace, ExitTrace) else load_trace(find(trace, Shelf.TRACES))
+    return trace if isinstance(trace, ExitTrace) else load_trace(trace)
 
 
 def _digest(trace: ExitTrace) -> str:

@@ -3,7 +3,8 @@
 `ExitNetwork` wraps any module and taps named submodules of it, or takes a module that has exits of its own as it is. A
 forward hook, alive only during the call, hands each tapped output to its head at once, so a later in-place op cannot
 spoil it, and `torch.export` sees one straight graph in which every head follows its tap. A head is an adaptive average
-pool to E×E, a flatten and one Linear with bias; tokens (ViT) are averaged to one vector. Exclusion and confidence exits
+pool to E×E, a flatten and one Linear with bias; tokens (ViT) are averaged to one vector, a vector is read as it is.
+Exclusion and confidence exits
 are the same object; only their training differs.
 
 Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
@@ -29,25 +30,28 @@ if TYPE_CHECKING:
 
 
 class ExitHead(nn.Module):
-    """Logits from a tapped feature map.
+    """Logits from what a tapped submodule puts out.
 
     Args:
-        in_channels: of a map [batch, channels, height, width]; of tokens [batch, tokens, features], the features.
+        shape: of that for one input: a map [1, channels, height, width], tokens [1, tokens, features], or a vector
+            [1, features].
         num_classes: rows of the Linear.
-        pool: E; the map is averaged to E×E before the Linear (tokens: one average, E = 1).
-        tokens: whether the tapped output is a sequence of tokens.
+        pool: E; a map is averaged to E×E before the Linear, tokens to one, a vector not at all.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, *, pool: int = 1, tokens: bool = False) -> None:
+    def __init__(self, shape: tuple[int, ...], num_classes: int, *, pool: int = 1) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.num_axes = len(shape)
         self.pool = nn.AdaptiveAvgPool2d(pool)
-        self.linear = nn.Linear(in_channels * pool * pool, num_classes)
+        self.linear = nn.Linear(shape[1] * pool * pool if self.num_axes == 4 else shape[-1], num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [batch, num_classes]."""
-        pooled = features.mean(dim=1) if self.tokens else self.pool(features).flatten(1)
-        logits: Tensor = self.linear(pooled)
+        if self.num_axes == 4:
+            features = self.pool(features).flatten(1)
+        elif self.num_axes == 3:
+            features = features.mean(dim=1)
+        logits: Tensor = self.linear(features)
         return logits
 
 
@@ -83,12 +87,7 @@ class ExitNetwork(nn.Module):
         self.input_shape = tuple(input_shape)
         _check_names(backbone, self.taps)
         shapes, self._own_exits = _dry_pass(backbone, self.taps, num_classes, self.input_shape)
-        self.heads = nn.ModuleList(
-            ExitHead(shape[1], num_classes, pool=pool)
-            if len(shape) == 4
-            else ExitHead(shape[-1], num_classes, tokens=True)
-            for shape in shapes
-        )
+        self.heads = nn.ModuleList(ExitHead(shape, num_classes, pool=pool) for shape in shapes)
 
     @property
     def num_exits(self) -> int:
@@ -157,7 +156,7 @@ class ExitNetwork(nn.Module):
             batch: inputs per forward pass.
 
         Raises:
-            DataError: if there are no images, or not as many labels.
+            DataError: if there are no images, not as many labels, or images of another shape than `input_shape`.
             OptionError: if `heads` or `alpha` is none that `loss` knows.
             WorkloadError: if the network cannot be exported.
             PolicyError: if the policy is none, or for another number of exits.
@@ -247,7 +246,8 @@ def _dry_pass(
                 f"no head fits the output of {name}",
                 where=where,
                 got=str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__,
-                expected="a map [batch, channels, height, width] or tokens [batch, tokens, features]",
+                expected="a map [batch, channels, height, width], tokens [batch, tokens, features] or a vector "
+                "[batch, features]",
             )
         shapes.append(tuple(output.shape))
     return shapes, len(logits) - 1

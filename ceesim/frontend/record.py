@@ -37,7 +37,7 @@ def record_trace(
     """What `ExitNetwork.trace` returns; its arguments are explained there.
 
     Raises:
-        DataError: if there are no images, or not as many labels.
+        DataError: if there are no images, not as many labels, or images of another shape than the network's.
         OptionError: if `heads` or `alpha` is none that a loss knows.
         WorkloadError: if the network cannot be exported.
         PolicyError: if the policy is none, or for another number of exits.
@@ -46,6 +46,14 @@ def record_trace(
     if len(images) == 0 or known.shape != (len(images),):
         raise DataError(
             "one label per image is needed", where=dataset, got=f"{len(images)} images, labels {list(known.shape)}"
+        )
+    if tuple(images.shape[1:]) != network.input_shape:
+        raise DataError(
+            "the images are not of the shape that the network was made for",
+            where=dataset,
+            got=f"{list(images.shape[1:])}",
+            expected=f"{list(network.input_shape)}: MACs, cycles and joules are those of this shape",
+            fix=f"build the network with input_shape={tuple(images.shape[1:])}",
         )
     loss = ExitLoss(heads, alpha=alpha)
     logits = _logits(network, images, batch)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,12 +24,13 @@ from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead,
 from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.batches import batch_sizes
-from ceesim.mapping.fusion import FusedLayer, fuse, maker, vector_ops
+from ceesim.mapping.fusion import FusedLayer, fuse, maker, multiplications, vector_ops
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import compute_unit
 from ceesim.mapping.plan import PlannedLayer, plan
-from ceesim.mapping.residency import Pins, pin
+from ceesim.mapping.residency import TILE_SHARES, Pins, no_pins, pin
+from ceesim.mapping.search import RESOLUTION
 from ceesim.mapping.stream import (
     AMOUNTS,
     LAST_STORE,
@@ -54,6 +56,8 @@ from ceesim.program.command import Amount, Int64s, Layer, Program, Unit
 from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT
+
+_Plan: TypeAlias = tuple[tuple[PlannedLayer, ...], Pins]
 
 
 def compile_program(
@@ -102,7 +106,7 @@ def _planned(
     queue: tuple[int, ...],
     exit_rates: tuple[float, ...] | None,
     sizes: tuple[int, ...],
-) -> tuple[tuple[PlannedLayer, ...], Pins]:
+) -> _Plan:
     """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
     layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
     if hardware.exit_unit.placement is ExitPlacement.FREE:
@@ -110,11 +114,28 @@ def _planned(
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
     logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    pins = pin(layers, hardware, None, {}) if hardware.residency is not Residency.AUTO else None
-    if pins is None:
-        unpinned = plan(layers, output, hardware, machine, queue, _no_pins(hardware), sizes)
-        pins = pin(layers, hardware, _reach(exit_rates), _weight_traffic(unpinned, machine))
-    return plan(layers, output, hardware, machine, queue, pins, sizes), pins
+    unpinned = plan(layers, output, hardware, machine, queue, no_pins(hardware), sizes), no_pins(hardware)
+    if hardware.residency is Residency.NONE:
+        return unpinned
+    reach = _reach(exit_rates)
+    traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
+    pinned = dict.fromkeys(pin(layers, hardware, reach, traffic, share) for share in TILE_SHARES)
+    options = [(plan(layers, output, hardware, machine, queue, pins, sizes), pins) for pins in pinned]
+    return _cheapest([*options, unpinned], machine, reach or [1.0] * len(sizes))
+
+
+def _cheapest(options: Sequence[_Plan], machine: Machine, reach: Sequence[float]) -> _Plan:
+    """What an input is expected to pay least for, layer by layer: by the rule of the mapper, cost before bytes."""
+
+    def expected(planned: Sequence[PlannedLayer], cycle_cost: int, byte_cost: int) -> float:
+        return sum(
+            reach[part.layer.segment - 1] * (cycle_cost * part.choice.cycles + byte_cost * part.choice.dram_bytes)
+            for part in planned
+        )
+
+    costs = [expected(planned, machine.cycle_cost, machine.byte_cost) for planned, _ in options]
+    alike = [option for option, cost in zip(options, costs, strict=True) if cost <= min(costs) * (1 + 1 / RESOLUTION)]
+    return min(alike, key=lambda option: expected(option[0], 0, 1))
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
@@ -124,16 +145,18 @@ def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
     return [sum(exit_rates[i:]) for i in range(len(exit_rates))]
 
 
-def _no_pins(hardware: Hardware) -> Pins:
-    return Pins(frozenset(), 0, hardware.buffers.weight_bytes, hardware.buffers.head_bytes)
-
-
 def _without_head_pools(layer: FusedLayer, workload: Workload) -> FusedLayer:
     """The layer without what it does for heads that cost nothing."""
     side = {name for name, _ in layer.side_outputs}
     saved = sum(vector_ops(workload.op(name)) for name in side)
-    kept = tuple(name for name in layer.ops if name not in side)
-    return replace(layer, ops=kept, side_outputs=(), vector_ops=layer.vector_ops - saved)
+    multiplies = sum(multiplications(workload.op(name)) for name in side)
+    return replace(
+        layer,
+        ops=tuple(name for name in layer.ops if name not in side),
+        side_outputs=(),
+        vector_ops=layer.vector_ops - saved,
+        vector_multiplies=layer.vector_multiplies - multiplies,
+    )
 
 
 def _weight_traffic(planned: Sequence[PlannedLayer], machine: Machine) -> dict[str, int]:
@@ -256,14 +279,14 @@ class _Emitter:
             softmax = images * ceil_div(self._exit_cost.exponentials, exit_unit.lanes) * exit_unit.exp_cycles
             cycles = passes + exit_unit.latency_cycles + control.decision_cycles + softmax
             ready = int(cursor[LAST_VECTOR])
+            stream[row, AMOUNTS + Amount.COMPARES] = images * self._exit_cost.compares
+            stream[row, AMOUNTS + Amount.EXPONENTIALS] = images * self._exit_cost.exponentials
+            stream[row, AMOUNTS + Amount.DECISIONS] = images
         stream[row, UNIT] = Unit.EXIT
         stream[row, OCCUPANCY] = stream[row, LATENCY] = cycles
         stream[row, WAITS : WAITS + 2] = gate, ready
         stream[row, LAYER] = layer
         stream[row, SEGMENT] = index
-        stream[row, AMOUNTS + Amount.COMPARES] = images * self._exit_cost.compares
-        stream[row, AMOUNTS + Amount.EXPONENTIALS] = images * self._exit_cost.exponentials
-        stream[row, AMOUNTS + Amount.DECISIONS] = images
         cursor[ROW] = row + 1
         return row
 

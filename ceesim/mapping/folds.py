@@ -167,8 +167,8 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
         return num_folds, num_folds * rows * cols, cycles, cycles
 
     first_load = -1
-    occupancy = interval = tail = 0
-    for row_edge in range(2):  # full folds, then the partial ones: the last visited is the product's last fold
+    occupancy = latency = 0
+    for row_edge in range(2):  # full folds, then the partial ones, which may be done before them
         used_rows = down % rows if row_edge else rows
         num_down = min(1, used_rows) if row_edge else down // rows
         for col_edge in range(2):
@@ -208,7 +208,8 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
             if first_load < 0:
                 first_load = load
             occupancy += num_down * num_across * interval
-    return num_folds, down * across, occupancy, first_load + occupancy - interval + tail
+            latency = max(latency, first_load + occupancy - interval + tail)
+    return num_folds, down * across, occupancy, latency
 
 
 def gemm_timing(array: FoldTiming, gemm: Gemm) -> GemmTiming:

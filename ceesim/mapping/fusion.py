@@ -80,7 +80,8 @@ def vector_ops(op: Op) -> int:
     return outputs * _PASSES.get(op.kind, 1)
 
 
-def _multiplies(op: Op) -> int:
+def multiplications(op: Op) -> int:
+    """Multiplications among the element-ops of `op`, requantisation apart."""
     return prod(op.output_shape) * (1 if op.function in _MULTIPLYING else _MULTIPLIES.get(op.kind, 0))
 
 
@@ -140,7 +141,7 @@ def fuse(workload: Workload, *, fuse_head_pools: bool) -> tuple[FusedLayer, ...]
                     output_elements=prod(last.output_shape),
                     side_outputs=tuple((part.name, prod(part.output_shape)) for part in side),
                     vector_ops=drained + sum(vector_ops(part) for part in (*chain, *side) if part.kind in POOLS),
-                    vector_multiplies=sum(_multiplies(part) for part in (op, *chain, *side)),
+                    vector_multiplies=sum(multiplications(part) for part in (op, *chain, *side)),
                     exponentials=sum(_exponentials(part) for part in (op, *chain, *side)),
                 )
             )

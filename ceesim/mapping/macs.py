@@ -5,7 +5,7 @@ from __future__ import annotations
 from ceesim.hardware.profiles import Law
 from ceesim.mapping.folds import FoldTiming, tile_timing
 from ceesim.mapping.stream import ACTIVATION_READ, Machine, Place, account, bytes_of, ceil_div, put
-from ceesim.mapping.tiles import Nest, weight_bits
+from ceesim.mapping.tiles import IFMAP_DRAM, Nest, weight_bits
 from ceesim.program.command import Amount, Int64s
 from ceesim.program.jit import jit
 
@@ -17,6 +17,8 @@ PSUM_WRITE = int(Amount.PSUM_BUFFER_WRITE_BYTES)
 IFMAP_HOPS = int(Amount.IFMAP_HOPS)
 WEIGHT_HOPS = int(Amount.WEIGHT_HOPS)
 PSUM_HOPS = int(Amount.PSUM_HOPS)
+PRODUCT_MACS = int(Amount.PRODUCT_MACS)
+PRODUCT_FOLD_PES = int(Amount.PRODUCT_FOLD_PES)
 
 STATIONARY_OS, STATIONARY_WS, STATIONARY_IS = 0, 1, 2
 IDEAL = int(Law.IDEAL)
@@ -87,6 +89,10 @@ def put_macs(
     account(stream, row, MACS, groups * m * k * n)
     account(stream, row, FOLDS, num_folds)
     account(stream, row, FOLD_PES, fold_pes)
+    is_product = nest.weight_dram_amount == IFMAP_DRAM
+    if is_product:
+        account(stream, row, PRODUCT_MACS, groups * m * k * n)
+        account(stream, row, PRODUCT_FOLD_PES, fold_pes)
     # the operand that stays in the PEs is read once; the others once per pass over it, and those passes cross the
     # whole array: what enters a row leaves it at the far edge, whether or not the PEs on the way have work
     k_folds, m_folds, n_folds = ceil_div(k, fold.rows), ceil_div(m, fold.cols), ceil_div(n, fold.cols)
@@ -111,7 +117,7 @@ def put_macs(
     if not nest.mac_lanes:
         ifmap_hops, weight_hops, psum_hops = groups * ifmap_hops, groups * weight_hops, groups * psum_hops
     account(stream, row, IFMAP_HOPS, ifmap_hops)
-    account(stream, row, WEIGHT_HOPS, weight_hops)
+    account(stream, row, IFMAP_HOPS if is_product else WEIGHT_HOPS, weight_hops)
     account(stream, row, PSUM_HOPS, psum_hops)
     account(stream, row, ACTIVATION_READ, ifmap_read)
     account(stream, row, nest.weight_read_amount, weight_read)

@@ -130,9 +130,8 @@ def bytes_of(elements: int, bits: int) -> int:
 def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tuple[int, int, int, int]:
     """(occupancy, latency, beats, requests) of one DMA command that moves `runs` contiguous runs.
 
-    A run is split into requests of at most `request_bytes`; `max_outstanding` of them are in flight, then the queue
-    waits for the memory: a full burst followed by another costs max(W·b, L+b+c). A shorter load costs no more than
-    that, but at least half of L+data+2c: two commands overlap at most. Stores are posted.
+    Its bytes flow at the pace of the bus, whose beats are whole, or of the bandwidth, whichever is slower. A run is
+    split into requests of at most `request_bytes`; see `paced`.
     """
     run_bytes = ceil_div(num_bytes, runs)
     requests = runs * ceil_div(run_bytes, machine.request_bytes)
@@ -147,19 +146,40 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
 
 @jit
 def paced(machine: Machine, data: int, requests: int, beats_per_request: int, is_load: bool) -> tuple[int, int]:
-    """(occupancy, latency) of a DMA command whose bytes take `data` cycles once they flow."""
+    """(occupancy, latency) of a DMA command whose bytes take `data` cycles once they flow.
+
+    `max_outstanding` = W requests are in flight, then the queue waits for the memory: a full window followed by another
+    costs max(W·d, L+d+c), where d is what one request takes, on the bus or at the pace of the data, whichever is
+    longer. A shorter load costs no more than that, but at least half of L+data+2c: two commands overlap at most. Stores
+    are posted.
+    """
     if not is_load:
         occupancy = data + machine.turnaround_cycles
         return occupancy, machine.setup_cycles + occupancy
     outstanding = machine.max_outstanding
-    round_trip = machine.dram_latency_cycles + beats_per_request + machine.turnaround_cycles
-    gap = max(0, round_trip - outstanding * beats_per_request)
-    occupancy = data + requests // outstanding * gap
+    occupancy = data + waits(machine, requests // outstanding, data, requests, beats_per_request)
     if requests < outstanding:
         in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
-        occupancy = max(data, min(in_flight, max(outstanding * beats_per_request, round_trip)))
-    latency = machine.setup_cycles + machine.dram_latency_cycles + data + (ceil_div(requests, outstanding) - 1) * gap
+        each = max(beats_per_request, ceil_div(data, requests))
+        round_trip = machine.dram_latency_cycles + each + machine.turnaround_cycles
+        occupancy = max(data, min(in_flight, max(outstanding * each, round_trip)))
+    latency = machine.setup_cycles + machine.dram_latency_cycles + data
+    latency += waits(machine, ceil_div(requests, outstanding) - 1, data, requests, beats_per_request)
     return occupancy, max(latency, occupancy)
+
+
+@jit
+def waits(machine: Machine, windows: int, data: int, requests: int, beats_per_request: int) -> int:
+    """Cycles without data over `windows` full windows of requests: of each L+d+c − W·d, if that is above 0.
+
+    Rounded once, so that slower data never end sooner.
+    """
+    others = machine.max_outstanding - 1
+    least = machine.dram_latency_cycles + machine.turnaround_cycles
+    on_bus = windows * (least - others * beats_per_request)
+    whole, rest = data // requests, data % requests
+    of_data = windows * (least - others * whole) - others * windows * rest // requests
+    return max(0, min(on_bus, of_data))
 
 
 @jit

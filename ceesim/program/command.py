@@ -73,6 +73,10 @@ class Amount(IntEnum):
     """Likewise of partial sums."""
     VECTOR_MULTIPLIES = 28
     """Multiplications among the element-ops; requantisation goes by `DRAINED_PSUMS`."""
+    PRODUCT_MACS = 29
+    """Those of `MACS` that multiply two activations (attention), which have another width than weights may have."""
+    PRODUCT_FOLD_PES = 30
+    """Those of `FOLD_PES` likewise."""
 
 
 NUM_AMOUNTS: Final = len(Amount)

@@ -18,7 +18,7 @@ from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers
 from ceesim.results.terminal import plain_table
-from ceesim.results.verdict import verdict
+from ceesim.results.verdict import less, verdict
 from ceesim.sim.result import RunResult
 from ceesim.units import format_bytes, format_picojoules, format_seconds
 
@@ -66,7 +66,9 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
     accuracy = numbers["accuracy"]
     if accuracy["dynamic"] is not None:
         static = "" if accuracy["static"] is None else f"; final classifier alone {accuracy['static']:.2%}"
-        lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}"))
+        known = int((trace.labels >= 0).sum())
+        base = "" if known == trace.num_inputs else f", on the {known:,} inputs with a label"
+        lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}{base}"))
     if (told := rounding_sentence(trace)) is not None:
         lines.append(Text(told))
     return lines
@@ -89,14 +91,16 @@ def _exits(result: RunResult) -> Table:
     )
     values = {value.exit_index: value for value in exit_values(result)}
     end = result.trace.workload.num_exits + 1
-    for row in exits(result):
+    rows = exits(result)
+    num_inputs = max(sum(row["num_inputs"] for row in rows), 1)
+    for row in rows:
         index = row["exit_index"]
         value = values.get(index)
         pays = "" if value is None else "never" if value.break_even_rate is None else f"{value.break_even_rate:.1%}"
         table.add_row(
             "the end" if index == end else f"exit {index}",
             f"{row['num_inputs']:,}",
-            f"{row['num_inputs'] / result.trace.num_inputs:.1%}",
+            f"{row['num_inputs'] / num_inputs:.1%}",
             f"{row['latency_cycles']:,}",
             format_seconds(row["latency_cycles"] / result.hardware.clock_hz),
             format_picojoules(row["energy_pj"]),
@@ -219,7 +223,7 @@ def _band(result: RunResult) -> str:
 
 
 def _saved(dynamic_pj: float, static_pj: float) -> str:
-    return f"{1 - dynamic_pj / static_pj:.2%} less energy"
+    return less(1 - dynamic_pj / static_pj, "energy", digits=2)
 
 
 def _footnotes(result: RunResult) -> list[Text]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ceesim.hardware.energy.actions import NUM_ACTIONS, Component
-from ceesim.hardware.energy.price import Activity, Waiting, price
+from ceesim.hardware.energy.actions import Component, State
+from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
@@ -32,10 +32,12 @@ DISTRIBUTION_POINTS: Final = 200
 
 
 def played_measures(played: Played, clock_hz: int) -> dict[str, Any]:
-    """Means over the inputs that were served; `deadline_misses` counts late answers and drops."""
+    """Means over the inputs that were served; `deadline_misses` counts late answers and drops.
+
+    `power_w` is the energy of all work over the time from the first arrival to the last command; waiting is not in it.
+    """
     served = max(played.num_served, 1)
     pj = float(played.energy.total[0]) / served
-    occupied = max(played.occupancy_cycles, 1)
     return {
         "macs": {"mean": played.path_macs / served},
         "flops": {"mean": played.path_flops / served},
@@ -58,7 +60,7 @@ def played_measures(played: Played, clock_hz: int) -> dict[str, Any]:
         "executed_macs": {"mean": played.executed_macs / served},
         "wasted_macs": {"mean": played.wasted_macs / served},
         "wasted_dram_bytes": {"mean": played.wasted_dram_bytes / served},
-        "power_w": float(played.energy.total[0]) * JOULES_PER_PJ * clock_hz / occupied,
+        "power_w": float(played.energy.total[0]) * JOULES_PER_PJ * clock_hz / max(played.end_cycle, 1),
         "edp_js": pj * JOULES_PER_PJ * played.latency.mean / clock_hz,
         "throughput_per_s": played.num_served * clock_hz / max(played.end_cycle, 1),
         "deadline_misses": None if played.num_late is None else played.num_late + played.num_dropped,
@@ -77,12 +79,11 @@ def scenario_record(result: ScenarioResult, hardware: Hardware) -> dict[str, Any
 
 
 def idle_energy_pj(played: Played, hardware: Hardware, waiting: Waiting) -> float:
-    """Energy of all accelerators between groups, asleep or awake."""
-    cycles = np.array([played.idle_cycles], np.int64)
-    nothing = np.zeros((1, NUM_ACTIONS), np.int64)
-    none = np.zeros_like(cycles)
-    idle = Activity(nothing, nothing, nothing, none, none, cycles)
-    return float(price(idle, energy_table(hardware), waiting).total[0])
+    """Energy of all accelerators between groups, asleep or awake, and of their DRAM, which they may share."""
+    state = State.ASLEEP if waiting is Waiting.RACE_TO_SLEEP else State.AWAKE
+    per_cycle = energy_table(hardware).state_pj[state].sum(axis=-1)
+    of_dram = float(per_cycle[Component.DRAM])
+    return played.idle_cycles * (float(per_cycle.sum()) - of_dram) + played.dram_idle_cycles * of_dram
 
 
 def _record(played: Played, hardware: Hardware) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.program.command import Unit
 from ceesim.results.scenario import idle_energy_pj
 from ceesim.results.terminal import plain_table
+from ceesim.results.verdict import less
 from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
 from ceesim.sim.scenarios.statistics import Estimate
@@ -63,7 +64,7 @@ def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
     line("units busy", lambda p: f"{sum(p.unit_utilisation) / len(p.unit_utilisation):.1%}")
     line("DMA / array / vector busy", _busy)
     if result.dynamic.num_late is not None:
-        line("late or dropped", _missed)
+        line("late or dropped", lambda p: _missed(p, result.scenario.warm_up))
     if result.scenario.batch.size > 1:
         line("inputs per batch", lambda p: f"{p.num_served / max(p.num_groups, 1):.2f}")
     line("idle energy per input, asleep / awake", lambda p: _idle(p, hardware))
@@ -103,11 +104,13 @@ def _busy(played: Played) -> str:
     )
 
 
-def _missed(played: Played) -> str:
+def _missed(played: Played, warm_up: int) -> str:
     missed = (played.num_late or 0) + played.num_dropped
     rate = played.miss_rate
-    band = "" if rate is None or rate.ci95 is None else f" ({max(rate.ci95[0], 0):.2%} – {rate.ci95[1]:.2%})"
-    return f"{missed:,}{band}"
+    if rate is None:
+        return f"{missed:,}"
+    band = "" if rate.ci95 is None else f" ({rate.ci95[0]:.2%} – {rate.ci95[1]:.2%})"
+    return f"{missed:,}; {rate.mean:.2%}{band} after warm-up" if warm_up else f"{missed:,}; {rate.mean:.2%}{band}"
 
 
 def _idle(played: Played, hardware: Hardware) -> str:
@@ -123,9 +126,9 @@ def scenario_sentence(result: RunResult, numbers: dict[str, Any]) -> str:
     batch = numbers["batch"]
     place += f" in batches of {batch}" if batch > 1 else ""
     if reduction["latency"] is None:
-        return f"{alone:.1%} fewer MACs {place} make the difference between a queue that ends and one that does not."
+        return f"{less(alone, 'MACs')} {place} make the difference between a queue that ends and one that does not."
     saved = (
         f"{reduction['macs']:.1%} MACs, {reduction['latency']:.1%} latency (waiting included), "
         f"{reduction['energy']:.1%} energy and {reduction['dram_bytes']:.1%} DRAM bytes"
     )
-    return f"{alone:.1%} fewer MACs for an input alone; {place} that saves {saved}."
+    return f"{less(alone, 'MACs')} for an input alone; {place} that saves {saved}."

@@ -120,7 +120,9 @@ def _reductions(dynamic: dict[str, Any], static: dict[str, Any] | None) -> dict[
 
 
 def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
-    """95% bootstrap interval of each reduction, over inputs."""
+    """95% bootstrap interval of each reduction, over inputs; none from a single one."""
+    if counts.sum() < 2:
+        return {}
     generator = np.random.default_rng(SEED)
     resampled = generator.multinomial(counts.sum(), counts / counts.sum(), size=NUM_RESAMPLES) / counts.sum()
 

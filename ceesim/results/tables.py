@@ -93,9 +93,8 @@ def exits(result: RunResult) -> list[dict[str, Any]]:
     Under a scenario inputs are counted that were served; what leaving costs is that of an input alone.
     """
     priced, num_inputs = result.dynamic, result.exit_counts
-    if result.scenario is not None and result.scenario.dynamic.rows is not None:
-        served = result.rows[np.array(result.scenario.dynamic.rows.index, np.int64)]
-        num_inputs = np.bincount(served, minlength=len(priced.exit_indices))
+    if result.scenario is not None:
+        num_inputs = result.scenario.dynamic.exit_counts
     costs, macs, flops = priced.costs, priced.path_macs, priced.path_flops
     energies = result.energy(priced).total
     return [

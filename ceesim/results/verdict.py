@@ -30,7 +30,7 @@ class Verdict:
 
     def sentence(self, hardware: str) -> str:
         """The sentence, for people."""
-        became = f"{self.macs:.1%} fewer MACs became {_less(self.latency)} on {hardware}"
+        became = f"{less(self.macs, 'MACs')} became {less(self.latency, 'latency')} on {hardware}"
         if abs(self.latency - self.macs) < 0.005:
             return f"{became}: time follows MACs here."
         if self.segment is None:
@@ -79,5 +79,7 @@ def verdict(result: RunResult) -> Verdict:
     )
 
 
-def _less(reduction: float) -> str:
-    return f"{reduction:.1%} less latency" if reduction >= 0 else f"{-reduction:.1%} more latency"
+def less(reduction: float, what: str, digits: int = 1) -> str:
+    """A reduction in words, an increase in its own."""
+    fewer = "fewer" if what == "MACs" else "less"
+    return f"{abs(reduction):.{digits}%} {fewer if reduction >= 0 else 'more'} {what}"

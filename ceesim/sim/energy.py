@@ -9,6 +9,7 @@ Zero gating takes the mean share of non-zero ifmap values of each op from the tr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +25,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.program.command import NUM_AMOUNTS, Amount, Int64s, Program, Unit
 from ceesim.sim.costs import ExitCosts
 from ceesim.sim.machine import NOT_STARTED
+from ceesim.workload.ops import OpKind
 
 _SAME: Final[Mapping[Amount, Action]] = {
     Amount.WEIGHT_BUFFER_READ_BYTES: Action.WEIGHT_READ_BYTES,
@@ -48,11 +50,15 @@ _SAME: Final[Mapping[Amount, Action]] = {
 
 
 def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = None) -> Int64s:
-    """Action counts [rows, NUM_ACTIONS] of amounts [rows, NUM_AMOUNTS], `gated_macs` [rows] of whose MACs are gated."""
+    """Action counts [rows, NUM_ACTIONS] of amounts [rows, NUM_AMOUNTS].
+
+    Args:
+        gated_macs: [rows, 2] how many of the MACs with weights, and of those of two activations, are gated.
+    """
     counts = amounts @ _actions_of_amounts(hardware)
     if gated_macs is not None:
-        counts[:, Action.MACS] -= gated_macs
-        counts[:, Action.GATED_MACS] += gated_macs
+        counts[:, [Action.MACS, Action.PRODUCT_MACS]] -= gated_macs
+        counts[:, Action.GATED_MACS] += gated_macs.sum(axis=1)
     return np.asarray(counts, np.int64)
 
 
@@ -64,10 +70,14 @@ def _actions_of_amounts(hardware: Hardware) -> Int64s:
     for amount, action in _SAME.items():
         factors[amount, action] = 1
     factors[Amount.MACS, Action.MACS] = 1
+    factors[Amount.PRODUCT_MACS, [Action.MACS, Action.PRODUCT_MACS]] = -1, 1
     factors[Amount.IFMAP_HOPS, Action.OPERAND_HOP_BITS] = bits.activation_bits
     factors[Amount.WEIGHT_HOPS, Action.OPERAND_HOP_BITS] = bits.weight_bits
     factors[Amount.PSUM_HOPS, Action.PSUM_HOP_BITS] = bits.psum_bits
     factors[Amount.FOLD_PES, Action.WEIGHT_LOAD_BITS] = moves.load_bits_per_fold_pe
+    factors[Amount.PRODUCT_FOLD_PES, Action.WEIGHT_LOAD_BITS] = (
+        moves.product_load_bits_per_fold_pe - moves.load_bits_per_fold_pe
+    )
     factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
     factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
     factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
@@ -90,19 +100,27 @@ def exit_energy(
         waiting_cycles: [exits] from then to the next input; none by default.
         waiting: what the accelerator does meanwhile.
     """
+    activity = exit_activity(program, costs, hardware, density)
+    if waiting_cycles is not None:
+        activity = replace(activity, waiting_cycles=waiting_cycles)
+    return price(activity, energy_table(hardware), waiting)
+
+
+def exit_activity(program: Program, costs: ExitCosts, hardware: Hardware, density: Mapping[str, float]) -> Activity:
+    """What happens until each exit is left; see `exit_energy`."""
     gated = _gated(program, costs.layer_macs, density)
     in_head = np.array([layer.is_head for layer in program.layers], np.bool_)
     late = np.array([layer.segment for layer in program.layers]) > np.arange(1, len(gated) + 1)[:, None]
     late &= program.takes_exits
-    activity = Activity(
-        path=actions(costs.amounts - costs.wasted - costs.heads, hardware, (gated * ~in_head * ~late).sum(axis=1)),
-        head=actions(costs.heads, hardware, (gated * in_head * ~late).sum(axis=1)),
-        wasted=actions(costs.wasted, hardware, (gated * late).sum(axis=1)),
+    kinds = _kinds_of_macs(program)
+    return Activity(
+        path=actions(costs.amounts - costs.wasted - costs.heads, hardware, (gated * ~in_head * ~late) @ kinds),
+        head=actions(costs.heads, hardware, (gated * in_head * ~late) @ kinds),
+        wasted=actions(costs.wasted, hardware, (gated * late) @ kinds),
         running_cycles=costs.occupancy_cycles,
         transferring_cycles=transferring_cycles(program, costs),
-        waiting_cycles=np.zeros_like(costs.occupancy_cycles) if waiting_cycles is None else waiting_cycles,
+        waiting_cycles=np.zeros_like(costs.occupancy_cycles),
     )
-    return price(activity, energy_table(hardware), waiting)
 
 
 @lru_cache(maxsize=8)
@@ -152,7 +170,7 @@ def layer_energy(
     np.add.at(amounts, program.layer, program.amounts)
     gated = _gated(program, amounts[:, Amount.MACS][None], density)[0]
     in_head = np.array([layer.is_head for layer in program.layers], np.int64)
-    counts = actions(amounts, hardware, gated)
+    counts = actions(amounts, hardware, gated[:, None] * _kinds_of_macs(program))
     moving = np.zeros(num_layers, np.int64)
     dma = program.unit <= Unit.STORE
     np.add.at(moving, program.layer[dma], program.occupancy_cycles[dma])
@@ -171,8 +189,14 @@ def layer_energy(
 def _shares(total: int, weights: Int64s) -> Int64s:
     """`total` split in proportion to `weights`, to the last unit."""
     whole = max(int(weights.sum()), 1)
-    ends = np.cumsum(weights) * total // whole
+    ends = (np.cumsum(weights).astype(object) * total // whole).astype(np.int64)  # the product may exceed 64 bits
     return np.asarray(np.diff(ends, prepend=0), np.int64)
+
+
+def _kinds_of_macs(program: Program) -> Int64s:
+    """[layers, 2] 1 where a layer's MACs are those with weights, or of two activations."""
+    products = np.array([layer.kind.startswith(OpKind.MATMUL) for layer in program.layers], np.int64)
+    return np.stack([1 - products, products], axis=1)
 
 
 def _gated(program: Program, layer_macs: Int64s, density: Mapping[str, float]) -> Int64s:

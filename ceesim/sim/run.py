@@ -26,7 +26,6 @@ from ceesim.hardware.load import Overrides, load_hardware, override
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Int64s, Program
-from ceesim.shipped import Shelf, find
 from ceesim.sim.costs import ExitCosts, Priced, price, price_by_events
 from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.load import load_scenario
@@ -166,7 +165,7 @@ def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware
 
 
 def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
-    return trace if isinstance(trace, ExitTrace) else load_trace(find(trace, Shelf.TRACES))
+    return trace if isinstance(trace, ExitTrace) else load_trace(trace)
 
 
 def _exit_rates(rated: ExitTrace, inputs: ExitTrace) -> tuple[float, ...]:
@@ -197,8 +196,8 @@ def _rows(trace: ExitTrace, priced: Priced) -> Int64s:
 def warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
     """Warn if `trace` was captured at another precision than `hardware` computes in."""
     computed = f"int{hardware.precision.weight_bits}"
-    captured = str(trace.capture.get("precision", "float32"))
-    if captured != computed:
+    captured = trace.capture.get("precision")  # whoever measured decisions elsewhere need not say
+    if captured is not None and captured != computed:
         remedy = ": `ceesim capture --quantize int8` closes the gap" if computed == "int8" else ""  # it knows no other
         warnings.warn(
             f"the exits were decided in {captured}, the cycles are those of {computed}{remedy}",

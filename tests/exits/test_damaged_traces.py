@@ -110,10 +110,15 @@ def test_a_member_that_unpacks_to_more_than_it_says_costs_no_more_than_it_says(t
     assert peak < 4 << 20
 
 
-@pytest.mark.parametrize("name", ["missing.npz", "."])
-def test_no_file_is_one_error(name: str, tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="no such file"):
+@pytest.mark.parametrize(("name", "told"), [("missing.npz", "no such file"), (".", "a directory where a file")])
+def test_no_file_is_one_error(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=told):
         load_trace(tmp_path / name)
+
+
+def test_a_shipped_trace_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_trace("vgg_w025_c10").num_inputs == 10_000
 
 
 def test_an_unreadable_file_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,7 @@ def test_an_area_constraint_keeps_the_small_designs() -> None:
         ({"array.rows": ["2:8:0"]}, (), "a range goes upwards"),
         ({"array.rows": ["2:8:*1"]}, (), "a range goes upwards"),
         ({"array.rows": ["2:8:x"]}, (), "not a range"),
+        ({"array.rows": ["2:8"]}, (), "a range without a step"),
         ({"array.rows": ["2:8:1/0"]}, (), "not a range"),
         ({"array.rows": ["1:10000000:1"]}, (), "a range of too many values"),
         ({"array.rows": ["1:1e300:*1.0000001"]}, (), "a range of too many values"),

@@ -134,6 +134,21 @@ def test_a_module_with_exits_of_its_own_is_taken_as_it_is() -> None:
         run_live(network, IMAGES, trace.policy)
 
 
+def test_a_tap_behind_a_linear_layer_reads_a_vector() -> None:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    network = ceesim.ExitNetwork(backbone, taps=["1", "3"], num_classes=4, input_shape=(3,))
+    trace = network.trace(torch.randn(5, 3), torch.arange(5) % 4, dataset="noise", split="test")
+    assert [op.macs for op in trace.workload.ops if op.macs] == [3 * 8, 8 * 4, 8 * 8, 8 * 4, 8 * 4]
+
+
+def test_images_of_another_shape_are_refused(network: ceesim.ExitNetwork) -> None:
+    """The module would take them; what was counted and timed would be another network."""
+    with pytest.raises(DataError, match="shape") as caught:
+        network.trace(torch.randn(2, 3, 16, 16), torch.zeros(2, dtype=torch.int64), dataset="noise", split="test")
+    assert "input_shape=(3, 16, 16)" in str(caught.value)
+
+
 def test_what_does_not_fit_is_refused_in_words(network: ceesim.ExitNetwork) -> None:
     with pytest.raises(DataError, match="one label per image"):
         network.trace(IMAGES, LABELS[:-1], dataset="noise", split="test")

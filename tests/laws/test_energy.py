@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from ceesim.exits.trace import ExitTrace, load_trace
-from ceesim.hardware.energy.actions import Component, State
+from ceesim.hardware.energy.actions import COMPONENT_OF, Action, Component, State
 from ceesim.hardware.energy.price import Activity, Waiting, price
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware, override
@@ -15,10 +15,11 @@ from ceesim.hardware.model import Hardware, Residency
 from ceesim.program.command import Program, Unit
 from ceesim.shipped import Shelf, find
 from ceesim.sim import costs as priced
-from ceesim.sim.energy import actions, exit_energy, layer_energy, mean_density, transferring_cycles
+from ceesim.sim.energy import _shares, actions, exit_energy, layer_energy, mean_density, transferring_cycles
 from ceesim.sim.run import price_network
 from ceesim.workload.network import Workload
-from tests.networks import accelerators, compiled, networks
+from ceesim.workload.ops import INPUT, linear, matmul, reshape
+from tests.networks import COST, accelerators, compiled, hardware, networks, small_network
 
 EXAMPLES = settings(max_examples=20)
 ALL_BUT_WASTED = [component for component in Component if component is not Component.WASTED]
@@ -161,3 +162,48 @@ def test_shipped_hardware_pays_for_every_command_once_to_the_last_picojoule(
     cycles = np.diff(np.linspace(0, costs.occupancy_cycles[-1], len(program.layers) + 1).astype(np.int64))
     layers = layer_energy(program, costs, hardware, density, cycles)
     assert abs(fsum(layers) - exit_energy(program, costs, hardware, density).total[-1]) < 1
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is"])
+@pytest.mark.parametrize("weight_bits", [4, 8])
+def test_a_product_of_activations_costs_what_activations_cost(dataflow: str, weight_bits: int) -> None:
+    """Beside weights of any width, attention multiplies, moves and loads values of 16 bits by values of 16 bits."""
+    ops = (
+        linear("left", INPUT, (8, 8), 8),
+        linear("right", INPUT, (8, 8), 8),
+        matmul("product", "left", "right", (8, 8), (8, 8)),
+        reshape("flat", "product", (8, 8), (64,)),
+        linear("fc", "flat", (64,), 4),
+    )
+    workload = Workload("attention", 4, (8, 8), ops, (), "fc")
+
+    def counted(weight: int) -> tuple[np.ndarray, float]:
+        precision = {"weight_bits": weight, "activation_bits": 16, "psum_bits": 32}
+        accelerator = hardware(array__dataflow=dataflow, precision=precision)
+        program = compiled(workload, accelerator)
+        layer = [each.name for each in program.layers].index("product")
+        counts = actions(program.amounts[program.layer == layer], accelerator).sum(axis=0)
+        in_array = [COMPONENT_OF[action] is Component.ARRAY for action in Action]
+        return counts, float(energy_table(accelerator).dynamic_pj(counts * in_array))
+
+    (narrow, cost), (_, full) = counted(weight_bits), counted(16)
+    assert narrow[Action.PRODUCT_MACS] == 8**3
+    assert narrow[Action.MACS] == 0
+    assert cost == pytest.approx(full)
+
+
+def test_heads_that_are_free_cost_no_more_than_their_macs() -> None:
+    accelerator = hardware(exit_unit__placement="free")
+    workload = small_network()
+    kept = tuple(range(1, workload.num_exits + 1))
+    exits, none = (price_network(workload, which, accelerator, COST) for which in (kept, ()))
+    program, backbone = exits.program, none.program
+    spent, bare = (actions(each.amounts, accelerator).sum(axis=0) for each in (program, backbone))
+    heads = sum(op.macs for exit_ in workload.exits for op in map(workload.op, exit_.head))
+    assert spent[Action.MACS] - bare[Action.MACS] == heads
+    assert (np.delete(spent, Action.MACS) == np.delete(bare, Action.MACS)).all()
+
+
+def test_shares_of_long_times_still_sum_to_them() -> None:
+    weights = np.full(3, 1_500_000_000, np.int64)
+    assert _shares(4_000_000_000, weights).tolist() == [1_333_333_333, 1_333_333_333, 1_333_333_334]

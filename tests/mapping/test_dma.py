@@ -8,6 +8,8 @@ gap.
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ceesim.mapping.machine import machine_of
 from ceesim.mapping.stream import Machine, transfer
@@ -72,6 +74,42 @@ def test_latency_halves_the_bandwidth_of_short_bursts() -> None:
     assert (beats, requests) == (64, 64)
     assert occupancy == 16 * (60 + 1 + 6)
     assert finish == 19 + 60 + 64 + 15 * (60 + 1 + 6 - 4)
+
+
+@pytest.mark.parametrize(("outstanding", "stall"), [(2, 0), (1, 64 + 6)])
+def test_a_slow_memory_hides_its_latency_behind_the_requests_in_flight(outstanding: int, stall: int) -> None:
+    """Octal flash: 128 cycles a request of 16 beats; two of them outlast the way there and back."""
+    dma = {"queues": "shared", "beat": 8, "request": 128, "max_outstanding": outstanding, "turnaround_cycles": 6}
+    dram = {"type": "octal-flash", "bandwidth": "0.5 GB/s", "latency": "128 ns"}
+    machine = gemmini(0, clock="500 MHz", dma=dma | {"setup_cycles": 19}, dram=dram)
+    occupancy, finish, _, requests = transfer(machine, 1 << 20, 1, True)
+    data = 1 << 20
+    assert (occupancy, finish) == (data + requests * stall, 19 + 64 + data + (requests - 1) * stall)
+
+
+@given(
+    runs=st.integers(1, 40),
+    run_bytes=st.integers(1, 600),
+    bandwidth=st.integers(100, 20_000),
+    outstanding=st.integers(1, 20),
+)
+def test_a_faster_memory_is_never_slower(runs: int, run_bytes: int, bandwidth: int, outstanding: int) -> None:
+    dma = {"queues": "shared", "beat": 16, "request": 64, "max_outstanding": outstanding, "turnaround_cycles": 6}
+    slow, fast = (
+        transfer(
+            gemmini(
+                0,
+                dma=dma | {"setup_cycles": 19},
+                dram={"type": "lpddr4-3200", "bandwidth": f"{rate} MB/s", "latency": "60 ns"},
+            ),
+            runs * run_bytes,
+            runs,
+            True,
+        )
+        for rate in (bandwidth, bandwidth + 37)
+    )
+    assert fast[0] <= slow[0]
+    assert fast[1] <= slow[1]
 
 
 @pytest.mark.parametrize(

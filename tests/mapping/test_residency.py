@@ -11,9 +11,11 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.fusion import FusedLayer, fuse
 from ceesim.mapping.residency import Pins, pin
+from ceesim.mapping.search import RESOLUTION
 from ceesim.program.command import Amount
+from ceesim.program.executor import execute
 from ceesim.workload.network import Exit, Workload
-from ceesim.workload.ops import INPUT, Op, linear
+from ceesim.workload.ops import INPUT, Op, conv, linear, reshape
 from tests.networks import COST, hardware, small_network
 
 LEAST = 2 * 4 * (4 + 4)
@@ -97,6 +99,26 @@ def test_auto_prefers_what_more_inputs_reach() -> None:
     program = compile_program(workload, accelerator, exit_cost=COST, exit_rates=(0.9, 0.1))
     loaded = [int(program.amounts[program.segment == i, Amount.WEIGHT_DRAM_BYTES].sum()) for i in (1, 2)]
     assert loaded == [0, 64 + 16]
+
+
+@pytest.mark.parametrize("residency", ["prefix", "auto"])
+def test_pins_that_would_leave_too_little_room_for_tiles_are_not_taken(residency: str) -> None:
+    """Pinned, the first convolution leaves the second one tiles of 4 × 4, which load its ifmap again and again."""
+    first = conv("first", INPUT, (16, 8, 8), 16, (3, 3), padding=(1, 1))
+    second = conv("second", "first", first.output_shape, 64, (3, 3), padding=(1, 1))
+    flat = reshape("flat", "second", second.output_shape, (64 * 64,))
+    workload = Workload("two", 4, (16, 8, 8), (first, second, flat, linear("fc", "flat", (64 * 64,), 4)), (), "fc")
+    none, pinned = (
+        compile_program(
+            workload,
+            hardware(residency=how, buffers__weight=16 * 16 * 9 + LEAST, buffers__activation=2048),
+            exit_cost=COST,
+            exit_rates=(1.0,),
+        )
+        for how in ("none", residency)
+    )
+    cycles = [int(execute(program).finish_cycles.max()) for program in (none, pinned)]
+    assert cycles[1] <= cycles[0] * (1 + 1 / RESOLUTION)
 
 
 def test_heads_are_pinned_in_a_buffer_of_their_own() -> None:

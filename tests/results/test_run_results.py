@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -143,6 +144,33 @@ def test_nobody_leaving_costs_the_plain_backbone(trace: ExitTrace, result: RunRe
     assert numbers["dynamic"] == numbers["static"] == summary(result)["static"]
     assert all(numbers["reduction"][name] == 0 for name in ("macs", "flops", "latency", "energy", "dram_bytes"))
     assert numbers["accuracy"]["dynamic"] == numbers["accuracy"]["static"]
+
+
+def test_what_costs_more_is_said_to_cost_more() -> None:
+    """Nobody is sure enough to leave, and all pay for every head: no saving below zero is called one."""
+    sure = {"name": "confidence", "threshold": 1.0}
+    result = run("edge_npu.yaml", toy_trace(capture={"precision": "int8"}), policy=sure, engine="compiled")
+    assert result.exit_counts.tolist() == [0, 0, 0, result.trace.num_inputs]
+    console = Console(file=StringIO(), width=200)
+    print_page(result, console)
+    page = console.file.getvalue()
+    assert re.search(r"[\d.]+% more MACs became [\d.]+% more latency", page)
+    assert re.search(r"worth [\d.]+% more energy asleep", page)
+
+
+def test_one_input_has_no_interval() -> None:
+    numbers = summary(run("edge_npu.yaml", toy_trace(num_inputs=1, capture={"precision": "int8"}), engine="compiled"))
+    assert numbers["reduction"]["ci95"] == {}
+
+
+def test_decisions_measured_elsewhere_are_not_said_to_be_float32(recwarn: pytest.WarningsRecorder) -> None:
+    result = run("edge_npu.yaml", toy_trace(num_inputs=4), engine="compiled")
+    assert not recwarn.list
+    labels = result.trace.labels.copy()
+    labels[0] = -1
+    console = Console(file=StringIO(), width=200)
+    print_page(replace(result, trace=replace(result.trace, labels=labels)), console)
+    assert "on the 3 inputs with a label" in console.file.getvalue()
 
 
 def test_a_fixed_exit_costs_every_input_the_same(trace: ExitTrace) -> None:

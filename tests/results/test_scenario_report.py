@@ -22,7 +22,7 @@ def folder(tmp_path: Path, scenario: dict[str, Any] | None, policy: ExitPolicy =
     with pytest.warns(PrecisionWarning):
         result = run(
             "edge_npu.yaml",
-            toy_trace(policy=policy),
+            toy_trace(policy=policy, capture={"precision": "float32"}),
             engine="compiled",
             scenario=None if scenario is None else Scenario.model_validate(scenario),
             detailed=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ceesim.exits.references import Fixed
 from ceesim.results.page import print_page
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, distribution, scenario_record
 from ceesim.results.summary import summary
+from ceesim.results.tables import exits
 from ceesim.results.write import write_run
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import run
@@ -101,6 +103,8 @@ def test_the_record_agrees_with_the_summary(rush: RunResult) -> None:
     assert split == pytest.approx(mine["latency_cycles"]["mean"])
     assert mine["arrived"] == mine["served"] + mine["dropped"] == numbers["num_inputs"]
     assert 0 < mine["unit_utilisation"][0] <= 1
+    spent = numbers["dynamic"]["energy_pj"]["mean"] * 1e-12 * numbers["dynamic"]["throughput_per_s"]
+    assert numbers["dynamic"]["power_w"] == pytest.approx(spent)
     assert all(0 <= share <= 1 for share in mine["queue_utilisation"].values())
     low, high = mine["latency_cycles"]["ci95"]
     assert low < mine["latency_cycles"]["mean"] < high
@@ -110,6 +114,18 @@ def test_the_record_agrees_with_the_summary(rush: RunResult) -> None:
     assert Scenario.model_validate(
         {key: value for key, value in record["scenario"].items() if key != "deadline"}
     ).arrivals == rush.scenario.scenario.arrivals  # fmt: skip
+
+
+def test_exits_count_who_was_served_whether_or_not_rows_are_kept(rush: RunResult) -> None:
+    assert rush.scenario is not None
+    assert rush.scenario.dynamic.rows is not None
+    counts = [row["num_inputs"] for row in exits(rush)]
+    assert sum(counts) == rush.scenario.dynamic.num_served < rush.scenario.dynamic.num_arrived
+    assert counts == np.bincount(rush.rows[np.array(rush.scenario.dynamic.rows.index)], minlength=len(counts)).tolist()
+    console = Console(file=StringIO(), width=200)
+    print_page(rush, console)
+    shares = re.findall(r"(?:exit \d|the end) +[\d,]+ +([\d.]+)%", console.file.getvalue())
+    assert sum(map(float, shares)) == pytest.approx(100, abs=0.3)
 
 
 def test_the_distribution_is_that_of_the_latencies(rush: RunResult) -> None:

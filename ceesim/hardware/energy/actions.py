@@ -62,6 +62,8 @@ class Action(IntEnum):
     """bytes written to it, likewise"""
     DRAM_ACTIVATES = 23
     """rows opened (and closed again) in DRAM, each in all devices side by side"""
+    PRODUCT_MACS = 24
+    """multiply–accumulates of two activations, both non-zero"""
 
 
 NUM_ACTIONS: Final = len(Action)
@@ -122,6 +124,7 @@ NUM_STATES: Final = len(State)
 COMPONENT_OF: Final[Mapping[Action, Component]] = {
     Action.MACS: Component.ARRAY,
     Action.GATED_MACS: Component.ARRAY,
+    Action.PRODUCT_MACS: Component.ARRAY,
     Action.OPERAND_HOP_BITS: Component.ARRAY,
     Action.PSUM_HOP_BITS: Component.ARRAY,
     Action.WEIGHT_LOAD_BITS: Component.ARRAY,

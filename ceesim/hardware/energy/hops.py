@@ -27,9 +27,10 @@ from ceesim.units import ceil_div
 
 @dataclass(frozen=True, slots=True)
 class Hops:
-    """Bits written per PE that holds work in a fold (rounded up)."""
+    """Bits written per PE that holds work in a fold (rounded up); `product_` where both operands are activations."""
 
     load_bits_per_fold_pe: int
+    product_load_bits_per_fold_pe: int
     drain_bits_per_fold_pe: int
 
 
@@ -39,10 +40,10 @@ def hops(hardware: Hardware) -> Hops:
     timing = array_timing(array)
     if array.dataflow is Dataflow.OS:
         passed = {Drain.ROWS: array.rows + 1, Drain.COLS: array.cols + 1, Drain.PARALLEL: 2}[timing.drain]
-        return Hops(load_bits_per_fold_pe=0, drain_bits_per_fold_pe=ceil_div(bits.psum_bits * passed, 2))
+        return Hops(0, 0, drain_bits_per_fold_pe=ceil_div(bits.psum_bits * passed, 2))
     stays = bits.activation_bits if array.dataflow is Dataflow.IS else bits.weight_bits
-    addressed = timing.load_cycles == 1
-    return Hops(
-        load_bits_per_fold_pe=stays if addressed else ceil_div(stays * (array.rows + 1), 2),
-        drain_bits_per_fold_pe=0,
+    load, product_load = (
+        held if timing.load_cycles == 1 else ceil_div(held * (array.rows + 1), 2)
+        for held in (stays, bits.activation_bits)
     )
+    return Hops(load, product_load, drain_bits_per_fold_pe=0)

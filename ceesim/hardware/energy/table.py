@@ -186,10 +186,11 @@ def _array(hardware: Hardware) -> Iterator[Line]:
     node, bits, scale = hardware.technology.node_nm, hardware.precision, _logic(hardware)
     kind = Uncertainty.LOGIC
     anchors = "Horowitz ISSCC 2014 (45 nm) and Jouppi ISCA 2021 (7 nm)"
-    multiply = arithmetic.multiply_pj(node, bits.weight_bits, bits.activation_bits) * scale
     add = arithmetic.add_pj(node, bits.psum_bits) * scale
-    yield _action(Action.MACS, f"{bits.weight_bits}×{bits.activation_bits}-bit multiplication", kind, multiply, anchors)
-    yield _action(Action.MACS, f"{bits.psum_bits}-bit accumulation", kind, add, anchors)
+    for macs, other_bits in ((Action.MACS, bits.weight_bits), (Action.PRODUCT_MACS, bits.activation_bits)):
+        multiply = arithmetic.multiply_pj(node, other_bits, bits.activation_bits) * scale
+        yield _action(macs, f"{other_bits}×{bits.activation_bits}-bit multiplication", kind, multiply, anchors)
+        yield _action(macs, f"{bits.psum_bits}-bit accumulation", kind, add, anchors)
     yield _action(
         Action.GATED_MACS, "operands held", kind, 0.0, "a gated PE toggles nothing; its clock is in the clock's line"
     )

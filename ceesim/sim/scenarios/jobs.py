@@ -18,10 +18,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from ceesim.hardware.energy.price import Breakdown
+from ceesim.hardware.energy.price import price as price_energy
+from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Int64s, Program
 from ceesim.sim.costs import ExitCosts, Priced, price
-from ceesim.sim.energy import exit_energy
+from ceesim.sim.energy import exit_activity
 from ceesim.sim.scenarios.kinds import BatchMode
 
 
@@ -47,6 +49,7 @@ class Bill:
         answered_at: for each member the exit whose path was computed for it.
         answer_cycles: when each member had its answer.
         occupancy_cycles: when the last command that had started was finished.
+        transferring_cycles: in how many of them DRAM served a transfer.
         busy_cycles: [NUM_UNITS] occupancy of the units.
         amounts: [NUM_AMOUNTS] sums over the commands that happened.
         wasted: [NUM_AMOUNTS] the part for segments that were not run.
@@ -56,6 +59,7 @@ class Bill:
     answered_at: tuple[int, ...]
     answer_cycles: tuple[int, ...]
     occupancy_cycles: int
+    transferring_cycles: int
     busy_cycles: Int64s
     amounts: Int64s
     wasted: Int64s
@@ -67,12 +71,14 @@ class Bill:
 def bill_of(job: Job, costs: ExitCosts, hardware: Hardware, density: Mapping[str, float]) -> Bill:
     """The bill of a job whose program costs `costs`, exit by exit."""
     row = job.exit_index - 1
-    every = exit_energy(job.program, costs, hardware, density)
+    activity = exit_activity(job.program, costs, hardware, density)
+    every = price_energy(activity, energy_table(hardware))
     energy = replace(every, pj=every.pj[row : row + 1])
     return Bill(
         answered_at=job.answered_at,
         answer_cycles=tuple(int(costs.latency_cycles[exit_index - 1]) for exit_index in job.answered_at),
         occupancy_cycles=int(costs.occupancy_cycles[row]),
+        transferring_cycles=int(activity.transferring_cycles[row]),
         busy_cycles=costs.busy_cycles[row],
         amounts=costs.amounts[row],
         wasted=costs.wasted[row],

@@ -52,6 +52,14 @@ def load_scenario(source: str | Path, changes: Mapping[str, Any] | None = None) 
     return scenario
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _short_form(text: str) -> Document | None:
     """The document that a short form stands for, None if `text` is none."""
     process, colon, rest = text.partition(":")
@@ -67,5 +75,9 @@ def _short_form(text: str) -> Document | None:
     if process == "poisson" and rest.startswith("load="):
         arrivals["load"] = documents.parse_value(rest.removeprefix("load="), where, ScenarioError)
     else:
+        if process == "period" and _is_number(rest):
+            raise ScenarioError(
+                "a time without a unit", where=where, got=rest, fix=f"write period:{rest}ms, or {rest}us"
+            )
         arrivals[key] = rest
     return Document(where, {"arrivals": arrivals})

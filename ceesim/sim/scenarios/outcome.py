@@ -8,7 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ceesim.hardware.energy.actions import Component, State
 from ceesim.hardware.energy.price import Breakdown
+from ceesim.hardware.energy.table import EnergyTable, energy_table
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s
 from ceesim.sim.energy import exit_energy
 from ceesim.sim.scenarios.division import Shift
@@ -46,7 +48,9 @@ class Played:
         amounts, wasted: [NUM_AMOUNTS] sums over everything that happened.
         energy: one row: of all inputs together, from first to last command of each group.
         path_macs, path_flops: sums over inputs.
+        exit_counts: [exits + 1] inputs whose answer came from each exit.
         idle_cycles: of all accelerators together, between groups.
+        dram_idle_cycles: of all DRAMs together; one that is shared idles when all accelerators do.
         num_patterns: different jobs that had to be priced.
         rows: a row per input, if they were to be kept.
         pipeline: of networks whose segments run on accelerators of their own.
@@ -74,6 +78,7 @@ class Played:
     busy_cycles: Int64s
     occupancy_cycles: int
     idle_cycles: int
+    dram_idle_cycles: int
     num_groups: int
     num_patterns: int
     amounts: Int64s
@@ -81,6 +86,7 @@ class Played:
     energy: Breakdown
     path_macs: int
     path_flops: int
+    exit_counts: Int64s
     rows: Rows | None
     pipeline: PipelineOutcome | None = None
 
@@ -106,13 +112,29 @@ class Played:
 
 
 def settle(
-    record: Record, jobs: Jobs, load: float | None, num_patterns: int, pipeline: PipelineOutcome | None = None
+    record: Record,
+    jobs: Jobs,
+    load: float | None,
+    num_patterns: int,
+    pipeline: PipelineOutcome | None = None,
+    *,
+    shared_dram: bool = False,
 ) -> Played:
-    """Close the books of a run that has ended."""
+    """Close the books of a run that has ended.
+
+    Every bill pays for a DRAM that stands by; of one that is shared, what was paid more than once is taken back.
+    """
     end = max(record.end_cycle, 1)
     energy = exit_energy(jobs.network.program, jobs.network.costs, jobs.hardware, jobs.density)
-    pj = np.zeros_like(energy.pj[:1]) if record.energy_pj is None else record.energy_pj[None]
+    pj = np.zeros_like(energy.pj[:1]) if record.energy_pj is None else record.energy_pj[None].copy()
     occupied = sum(record.unit_busy_cycles)
+    idle = dram_idle = len(record.unit_busy_cycles) * record.end_cycle - occupied
+    if shared_dram:
+        dram_idle = record.end_cycle - record.any_busy_cycles
+        twice = _standby_pj(record, energy_table(jobs.hardware))
+        pj[0, Component.DRAM] -= twice
+        if record.rows is not None:
+            record.rows.take_back(float(twice.sum()))
     counts = record.exit_counts
     return Played(
         num_arrived=record.num_arrived,
@@ -123,7 +145,7 @@ def settle(
         load=load,
         waiting=record.waiting.estimate(),
         latency=record.latency.estimate(),
-        miss_rate=record.missed.estimate() if record.has_deadline else None,
+        miss_rate=record.missed.estimate().within(0, 1) if record.has_deadline else None,
         waiting_percentiles={percent: record.waiting_cycles.percentile(percent) for percent in PERCENTILES},
         latency_percentiles={percent: record.latency_cycles.percentile(percent) for percent in PERCENTILES},
         waiting_max=record.waiting_cycles.largest,
@@ -136,7 +158,8 @@ def settle(
         unit_utilisation=tuple(busy / end for busy in record.unit_busy_cycles),
         busy_cycles=record.busy_cycles,
         occupancy_cycles=occupied,
-        idle_cycles=len(record.unit_busy_cycles) * record.end_cycle - occupied,
+        idle_cycles=idle,
+        dram_idle_cycles=dram_idle,
         num_groups=record.num_groups,
         num_patterns=num_patterns,
         amounts=record.amounts,
@@ -144,9 +167,18 @@ def settle(
         energy=Breakdown(pj, energy.bands, energy.kin),
         path_macs=int(counts @ jobs.network.path_macs),
         path_flops=int(counts @ jobs.network.path_flops),
+        exit_counts=counts,
         rows=record.rows,
         pipeline=pipeline,
     )
+
+
+def _standby_pj(record: Record, table: EnergyTable) -> npt.NDArray[np.float64]:
+    """[uncertainties] what accelerators that were at work together paid too much for the DRAM they share."""
+    running = sum(record.unit_busy_cycles) - record.any_busy_cycles
+    transferring = max(record.transferring_cycles - record.any_busy_cycles, 0)
+    of_dram = table.state_pj[:, Component.DRAM]
+    return np.asarray(running * of_dram[State.RUNNING] + transferring * of_dram[State.TRANSFERRING], np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

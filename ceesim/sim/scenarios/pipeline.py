@@ -179,6 +179,7 @@ class Line:
         while (flow := (yield from self._take(stage))) is not None:
             self._free -= stage == 0
             begin = int(env.now)
+            record.begun(begin)
             row = min(flow.item.row - (first - 1), last - first + 1)
             served = self._serve[stage](number, (row,))
             if isinstance(served, Bill):

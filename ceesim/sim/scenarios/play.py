@@ -209,7 +209,8 @@ class _Scene:
         if not closed:
             env.process(station.arrivals(inputs))
         env.run()
-        return settle(record, jobs, load, station.num_patterns if isinstance(station, Refill) else jobs.num_patterns)
+        num_patterns = station.num_patterns if isinstance(station, Refill) else jobs.num_patterns
+        return settle(record, jobs, load, num_patterns, shared_dram=scenario.is_contended)
 
     def _station(self, env: simpy.Environment, record: Record, jobs: Jobs) -> Station | Refill:
         scenario, setting, network = self.scenario, self.setting, jobs.network
@@ -275,7 +276,8 @@ class _Scene:
         flow.start(inputs, closed=scenario.arrivals.process is Process.CLOSED)
         env.run()
         outcome = PipelineOutcome(flow.stages(line.work), shifts(line.division, line.jobs, jobs, rows))
-        return settle(record, jobs, load, sum(each.num_patterns for each in line.jobs), outcome)
+        num_patterns = sum(each.num_patterns for each in line.jobs)
+        return settle(record, jobs, load, num_patterns, outcome, shared_dram=scenario.is_contended)
 
     def _inputs(self, rows: Int64s) -> Iterator[Waiting]:
         scenario, clock_hz = self.scenario, self.setting.hardware.clock_hz

@@ -76,6 +76,10 @@ class Record:
         self._exit_counts = [0] * (num_exits + 1)
         self.num_groups = 0
         self.end_cycle = 0
+        self.transferring_cycles = 0
+        self.any_busy_cycles = 0
+        """In which at least one accelerator was at work."""
+        self._at_work = 0
         self.rows: Rows | None = Rows() if detailed else None
 
     @property
@@ -133,11 +137,21 @@ class Record:
             if rows is not None:
                 rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
 
+    def begun(self, now: int) -> None:
+        """A unit has set to work."""
+        if self._at_work == 0:
+            self.any_busy_cycles -= now
+        self._at_work += 1
+
     def worked(self, unit: int, begin: int, bill: Bill) -> None:
-        """A unit has done what is on `bill`, from cycle `begin` on."""
+        """A unit has done what is on `bill`, from cycle `begin` to now."""
         self.num_groups += 1
         self.unit_busy_cycles[unit] += bill.occupancy_cycles
+        self.transferring_cycles += bill.transferring_cycles
         end = begin + bill.occupancy_cycles
+        self._at_work -= 1
+        if self._at_work == 0:
+            self.any_busy_cycles += end
         if end > self.end_cycle:
             self.end_cycle = end
         self._bills[bill] = self._bills.get(bill, 0) + 1
@@ -192,3 +206,9 @@ class Rows:
         self.answer_cycle.append(leave)
         self.energy_pj.append(energy_pj)
         self.dram_bytes.append(dram_bytes)
+
+    def take_back(self, paid_pj: float) -> None:
+        """Give energy that was paid twice for the same time back to all inputs, by their time of service."""
+        served = np.array(self.answer_cycle) - np.array(self.begin_cycle)
+        shares = served / max(served.sum(), 1)
+        self.energy_pj = array("d", np.array(self.energy_pj) - paid_pj * shares)

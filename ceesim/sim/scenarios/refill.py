@@ -163,6 +163,7 @@ class Refill:
         """One stretch: until all have left, or who is left is parked."""
         env = self._env
         begin = int(env.now)
+        self._record.begun(begin)
         group.sort(key=lambda member: member.item.row)
         stretch, rows = self._stretch(segment, group)
         last = rows[-1] + 1

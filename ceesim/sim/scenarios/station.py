@@ -132,6 +132,7 @@ class Station:
 
     def _serve_group(self, number: int, group: list[Waiting], begin: int) -> Process:
         """Have a group served, members in the order of their exits, and write it down."""
+        self._record.begun(begin)
         if len(group) > 1:
             group.sort(key=_exit_row)
             served = self._serve(number, [item.row for item in group])

@@ -8,7 +8,7 @@ a percentile that falls into a bucket is the largest value seen in it, so one th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +32,12 @@ class Estimate:
     mean: float
     ci95: tuple[float, float] | None
     stretches: tuple[float, ...] = ()
+
+    def within(self, least: float, most: float) -> Estimate:
+        """The same of a quantity that cannot leave these bounds: nor does its interval."""
+        if self.ci95 is None:
+            return self
+        return replace(self, ci95=(max(self.ci95[0], least), min(self.ci95[1], most)))
 
     def to_json(self) -> dict[str, Any]:
         """For result files."""

@@ -103,8 +103,8 @@ def test_several_problems_are_said_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["rush", "poisson", "poisson:", "poisson:load=", "poisson:load=x", "poisson:-1/s", "period:", "period:5 apples",
-     "closed:5", "recorded:", "missing.yaml", ""],
+    ["rush", "poisson", "poisson:", "poisson:load=", "poisson:load=x", "poisson:-1/s", "period:", "period:2",
+     "period:5 apples", "closed:5", "recorded:", "missing.yaml", ""],
 )  # fmt: skip
 def test_short_forms_that_say_nothing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

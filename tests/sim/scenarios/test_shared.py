@@ -12,9 +12,12 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ceesim.hardware.energy.actions import COMPONENT_OF, Action, Component, State
+from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import NO_COMMAND, NUM_AMOUNTS, NUM_UNITS, Amount, Layer, Program, Unit
+from ceesim.sim.energy import actions
 from ceesim.sim.machine import NOT_STARTED, Inference, Machine
 from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode
@@ -23,6 +26,7 @@ from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, jobs_of, played, priced
 
 SLOW = override(HARDWARE, {"dram.bandwidth": "400 MB/s"})
 LAST = WORKLOAD.num_exits
+IN_DRAM = np.array([COMPONENT_OF[action] is Component.DRAM for action in Action])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,27 @@ def test_more_units_are_faster_until_the_dram_is_full(arbitration: Arbitration) 
     assert ends[0] == per_unit * alone.end_cycle
     assert ends[0] < ends[1] < ends[2] < ends[3]
     assert ends[3] < 1.1 * held + alone.end_cycle  # the DRAM is full
+
+
+@pytest.mark.parametrize("units", [1, 2, 5])
+def test_a_shared_dram_stands_by_once(units: int) -> None:
+    """However many accelerators are at work, beside what it moves their one DRAM costs no more than being on."""
+    outcome = played(np.full(1, LAST), accelerator=SLOW, inputs=20, units=units, deadline="1 s").dynamic
+    prices = energy_table(SLOW)
+    on = prices.state_pj[:, Component.DRAM].sum(axis=-1) * outcome.end_cycle
+    moved = float(prices.dynamic_pj(actions(outcome.amounts, SLOW) * IN_DRAM))
+    standby = float(outcome.energy.by_component[0, Component.DRAM]) - moved
+    assert on[State.RUNNING] * (1 - 1e-9) <= standby <= on[[State.RUNNING, State.TRANSFERRING]].sum() * (1 + 1e-9)
+    assert outcome.dram_idle_cycles == 0
+    assert outcome.rows is not None
+    assert sum(outcome.rows.energy_pj) == pytest.approx(float(outcome.energy.total[0]))
+
+
+def test_accelerators_with_a_dram_each_pay_for_each() -> None:
+    rows, keys = np.full(1, LAST), {"inputs": 20, "deadline": "1 s"}
+    one = played(rows, accelerator=SLOW, **keys).dynamic
+    apart = played(rows, accelerator=SLOW, units=5, contention=False, **keys).dynamic
+    assert apart.energy.total[0] == pytest.approx(float(one.energy.total[0]))
 
 
 def test_unlimited_bandwidth_is_no_contention() -> None:
