@@ -57,10 +57,11 @@ _POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", 
 )
 @click.option(
     "--calibration",
-    type=click.Choice(["none", "prior"]),
+    type=click.Choice(["none", "prior", "odds"]),
     default="none",
     show_default=True,
-    help="prior: undo the positive-class weight α the heads were trained with, before deciding (exclude, ratio).",
+    help="Before exclude and ratio decide. prior: undo the positive-class weight α the heads were trained with; odds: "
+    "compare odds instead of probabilities, which needs no α.",
 )
 @click.option(
     "--recovery/--no-recovery", default=True, show_default=True, help="Re-admit each head's argmax (exclude)."
@@ -93,6 +94,7 @@ def command(
 
     Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
     """
+    from ceesim.exits.exclusion import ODDS
     from ceesim.exits.policy_file import PolicyFile, write_policy
     from ceesim.exits.search import Method, Space, outcome, search
     from ceesim.exits.trace import load_trace
@@ -104,7 +106,7 @@ def command(
     check_pair(fitted, tested, test)
     space = Space(
         policy=policy,
-        alpha=_alpha(fitted, val) if calibration == "prior" else None,
+        alpha=ODDS if calibration == "odds" else _alpha(fitted, val) if calibration == "prior" else None,
         recovery=recovery,
         masked_final=final == "masked",
         kept=_kept(exits, fitted.workload.num_exits),

@@ -6,14 +6,16 @@ largest logit, then one compare per class; no softmax, no sigmoid. Exclusion is 
 current head is re-admitted before the compare (recovery), so nobody is ever left without a class.
 
 Source: Wang, Li, Zhang, "Early-Exit with Class Exclusion for Efficient Inference of Neural Networks", AICAS 2024,
-arXiv 2309.13443, Eq. 1. The logit form and the calibration are ours. Heads trained with a positive-class weight α put
-out αq/(αq + 1 − q) for a posterior q; calibrating subtracts ln α from every logit, which undoes that.
+arXiv 2309.13443, Eq. 1. The logit form and the calibrations are ours. Heads trained with a positive-class weight α put
+out αq/(αq + 1 − q) for a posterior q; calibrating by the prior subtracts ln α from every logit, which undoes that. The
+larger α, the more σ(z − ln α) is like exp(z), until odds are compared instead of probabilities: z_c < z_m + ln β. That
+limit needs no α, and no more than an addition in hardware.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -33,6 +35,8 @@ from ceesim.exits.policy import (
 )
 
 LARGEST_ALPHA: Final = 1e9
+ODDS: Final = inf
+"""For α: compare odds instead of probabilities."""
 
 
 def exclusion_threshold(largest: NDArray[Any], beta: float, alpha: float | None = None) -> NDArray[np.float32]:
@@ -40,14 +44,16 @@ def exclusion_threshold(largest: NDArray[Any], beta: float, alpha: float | None 
 
     Worked out in float64 and rounded up to float32, which leaves z ≥ t the same for every float16 and float32 z.
     β = 0 gives −∞ (nobody goes), β = 1 the largest logit itself (everybody else goes). `alpha`: undo this
-    positive-class weight.
+    positive-class weight, or `ODDS`.
     """
     if beta == 0:
         return np.full(len(largest), -np.inf, np.float32)
     if beta == 1:
         return largest.astype(np.float32)
-    shift = 0.0 if alpha is None else log(alpha)
-    exact = shift + log(beta) - np.logaddexp(np.log1p(-beta), shift - largest.astype(np.float64))
+    exact = largest.astype(np.float64) + log(beta)
+    if alpha != ODDS:
+        shift = 0.0 if alpha is None else log(alpha)
+        exact = shift + log(beta) - np.logaddexp(np.log1p(-beta), shift - largest.astype(np.float64))
     rounded = exact.astype(np.float32)
     low = rounded < exact
     rounded[low] = np.nextafter(rounded[low], np.float32(np.inf))
@@ -55,7 +61,7 @@ def exclusion_threshold(largest: NDArray[Any], beta: float, alpha: float | None 
 
 
 def _checked_alpha(alpha: float | None) -> float | None:
-    if alpha is not None and not 0 < alpha <= LARGEST_ALPHA:
+    if alpha is not None and alpha != ODDS and not 0 < alpha <= LARGEST_ALPHA:
         raise PolicyError(
             "calibration needs the α of the training", got=alpha, expected=f"above 0, to {LARGEST_ALPHA:g}"
         )
@@ -63,7 +69,9 @@ def _checked_alpha(alpha: float | None) -> float | None:
 
 
 def _calibration_record(alpha: float | None) -> dict[str, Any]:
-    return {"calibration": "none"} if alpha is None else {"calibration": "prior", "alpha": alpha}
+    if alpha is None or alpha == ODDS:
+        return {"calibration": "none" if alpha is None else "odds"}
+    return {"calibration": "prior", "alpha": alpha}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class Exclude:
         beta: per exit, 0 to 1; None: exit not kept.
         recovery: re-admit the current head's argmax; without it the argmax is taken among the remaining classes.
         masked_final: take the final argmax among the remaining classes instead of all.
-        alpha: calibrate: undo this positive-class weight before deciding; None: do not.
+        alpha: calibrate: undo this positive-class weight before deciding; `ODDS`: compare odds; None: neither.
 
     Raises:
         PolicyError: if a β or α is out of range.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ceesim.errors import OutputError, PolicyError
-from ceesim.exits.exclusion import Exclude, Ratio
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
@@ -36,13 +36,14 @@ class _Strict(BaseModel):
 
 
 class _Calibrated(_Strict):
-    calibration: Literal["none", "prior"] = "none"
+    calibration: Literal["none", "prior", "odds"] = "none"
     alpha: float | None = None
 
-    def prior(self) -> float | None:
-        if (self.alpha is None) != (self.calibration == "none"):
+    def compared(self) -> float | None:
+        """The α of the policy."""
+        if (self.alpha is None) != (self.calibration != "prior"):
             raise PolicyError("α belongs to calibration 'prior', and 'prior' needs it", got=f"alpha {self.alpha}")
-        return self.alpha
+        return ODDS if self.calibration == "odds" else self.alpha
 
 
 class _Exclude(_Calibrated):
@@ -52,7 +53,7 @@ class _Exclude(_Calibrated):
     final: Literal["unmasked", "masked"] = "unmasked"
 
     def policy(self) -> ExitPolicy:
-        return Exclude(self.beta, self.recovery, self.final == "masked", self.prior())
+        return Exclude(self.beta, self.recovery, self.final == "masked", self.compared())
 
 
 class _Ratio(_Calibrated):
@@ -60,7 +61,7 @@ class _Ratio(_Calibrated):
     beta: _Vector
 
     def policy(self) -> ExitPolicy:
-        return Ratio(self.beta, self.prior())
+        return Ratio(self.beta, self.compared())
 
 
 class _Score(_Strict):

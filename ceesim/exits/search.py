@@ -133,7 +133,7 @@ class Space:
 
     Args:
         policy: one of `SEARCHABLE`.
-        alpha: of `exclude` and `ratio`: calibrate by this positive-class weight.
+        alpha: of `exclude` and `ratio`: calibrate by this positive-class weight, or compare `ODDS`.
         recovery, masked_final: of `exclude`.
         kept: exits to use; None: all.
         choose_exits: drop an exit as long as the mean cost does not rise.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import TraceError
-from ceesim.exits.exclusion import Exclude, Ratio, exclusion_threshold
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio, exclusion_threshold
 from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.scores import KINDS, Score, ScoreKind
 from ceesim.exits.trace import ExitTrace
@@ -121,8 +121,10 @@ def exclusion_steps(logits: Logits, alpha: float | None = None) -> Bytes:
     values = logits.astype(np.float32, copy=False)
     rows = np.arange(len(values))
     best = values.argmax(axis=1)
-    log_sigmoid = -np.logaddexp(0.0, (0.0 if alpha is None else log(alpha)) - values.T.astype(np.float64))
-    share = LAST_STEP * np.exp(log_sigmoid - log_sigmoid[best, rows])
+    likely = values.T.astype(np.float64)  # logarithms of what is compared
+    if alpha != ODDS:
+        likely = -np.logaddexp(0.0, (0.0 if alpha is None else log(alpha)) - likely)
+    share = LAST_STEP * np.exp(likely - likely[best, rows])
     steps = np.minimum(np.floor(share) + 1, LAST_STEP + 1).astype(np.uint8)
     nearest = np.rint(share)
     close = (np.abs(share - nearest) < 1e-9) & (nearest >= 1)

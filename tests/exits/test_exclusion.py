@@ -6,10 +6,12 @@ from math import log
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ceesim.errors import PolicyError
-from ceesim.exits.exclusion import Exclude, Ratio, exclusion_threshold
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio, exclusion_threshold
 from ceesim.exits.policy import DecisionCost, Decisions, ExitPolicy, replay
 
 
@@ -80,6 +82,33 @@ def test_calibration_undoes_the_positive_class_weight() -> None:
     assert sets(one(Exclude((0.3,)), [inflated], [0.0] * 3), 3) == [[0, 1, 2]]
 
 
+def test_odds_compare_how_far_a_class_is_behind_the_best() -> None:
+    # odds of 4, 1 and 1/4: probabilities 0.8, 0.5 and 0.2; half of 0.8 is 0.4, half of 4 is 2
+    heads = [logits(0.8, 0.5, 0.2)]
+    assert sets(one(Exclude((0.5,)), heads, [0.0] * 3), 3) == [[0, 1]]
+    assert sets(one(Exclude((0.5,), alpha=ODDS), heads, [0.0] * 3), 3) == [[0]]
+    assert sets(one(Exclude((0.2,), alpha=ODDS), heads, [0.0] * 3), 3) == [[0, 1]]
+
+
+@given(st.integers(0, 2**32), st.floats(0.001, 1), st.sampled_from((-512, -1, 3, 400)))
+def test_odds_do_not_depend_on_what_all_logits_share(seed: int, beta: float, shift: int) -> None:
+    """Of sixty-fourths of a unit sums are exact. Probabilities depend on it: that is what saves odds more."""
+    values = np.random.default_rng(seed).integers(-600, 600, (40, 3, 5)).astype(np.float32) / 64
+    final = np.zeros((40, 5), np.float32)
+    policy = Exclude((beta,) * 3, alpha=ODDS)
+    before, after = (replay(policy, each, final) for each in (values, values + np.float32(shift)))
+    assert (before.exit_index == after.exit_index).all()
+    assert (before.remaining == after.remaining).all()
+
+
+def test_odds_are_where_ever_larger_weights_lead() -> None:
+    largest = np.linspace(-8, 8, 33).astype(np.float32)
+    odds = exclusion_threshold(largest, 0.3, ODDS)
+    gaps = [np.abs(exclusion_threshold(largest, 0.3, alpha) - odds).max() for alpha in (1.0, 36.0, 1e4, 1e9)]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 1e-5 < gaps[0]
+
+
 def test_equal_logits_go_to_the_lowest_class() -> None:
     decisions = one(Exclude((1.0,)), [[1.0, 2.0, 2.0]], [5.0, 5.0, 1.0])
     assert sets(decisions, 3) == [[1, 2]]  # both largest stand at t = z_m
@@ -128,7 +157,7 @@ def test_a_beta_out_of_range_is_refused(beta: tuple[float, ...], message: str) -
             kind(beta)
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("-inf"), 2e9])
 def test_an_alpha_out_of_range_is_refused(alpha: float) -> None:
     with pytest.raises(PolicyError, match="α"):
         Exclude((0.5,), alpha=alpha)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ceesim.errors import OutputError, PolicyError
-from ceesim.exits.exclusion import Exclude, Ratio
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.policy_file import NAMES, PolicyFile, policy_from_json, read_policy, write_policy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
@@ -19,6 +19,7 @@ EVERY: tuple[ExitPolicy, ...] = (
     Exclude((0.07, None, 1.0)),
     Exclude((0.07, 0.5, 0.0), recovery=False, masked_final=True, alpha=36.0),
     Ratio((0.1, 0.2, None), alpha=4.0),
+    Exclude((0.1, 0.2, None), alpha=ODDS),
     Score(ScoreKind.CONFIDENCE, (0.9123456789012345, None, 2.0)),
     Score(ScoreKind.MARGIN, (0.5, 0.5, 0.5)),
     Score(ScoreKind.ENTROPY, (0.5, -1.0, None)),

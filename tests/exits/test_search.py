@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ceesim.errors import OptionError, TraceError
-from ceesim.exits.exclusion import Exclude
+from ceesim.exits.exclusion import ODDS, Exclude
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.references import Fixed, Patience
 from ceesim.exits.search import Method, Prices, Space, by_segment_macs, ladder_of, outcome, prices_of, search
@@ -26,6 +26,8 @@ SPACES = (
     Space("exclude", alpha=4.0, masked_final=True),
     Space("exclude", recovery=False),
     Space("ratio", alpha=4.0),
+    Space("exclude", alpha=ODDS),
+    Space("ratio", alpha=ODDS),
     Space("confidence"),
     Space("margin"),
     Space("entropy"),

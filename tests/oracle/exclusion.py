@@ -8,9 +8,11 @@ from math import exp, inf, log, log1p
 
 def logit_of_scaled_sigmoid(beta: float, z: float, alpha: float = 1.0) -> float:
     """logit(β·σ(z − ln α)) + ln α, without overflow: ln β − ln(1 − β + exp(−z))."""
-    z -= log(alpha)
     if beta == 0:
         return -inf
+    if alpha == inf:  # odds: σ/(1 − σ) = exp z
+        return log(beta) + z
+    z -= log(alpha)
     if beta == 1:
         return z + log(alpha)
     # ln(1 − β + e^−z), the larger term taken out

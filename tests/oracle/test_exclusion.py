@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ceesim.exits.exclusion import Exclude, Ratio
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio
 from ceesim.exits.policy import replay
 from tests.exits.toys import betas, evidence
 from tests.oracle.exclusion import walk
@@ -26,7 +26,7 @@ def test_cumulative_exclusion_is_the_walk(data: st.DataObject) -> None:
         )
     )
     recovery, masked = data.draw(st.booleans()), data.draw(st.booleans())
-    alpha = data.draw(st.sampled_from((None, 4.0, 36.0)))
+    alpha = data.draw(st.sampled_from((None, 4.0, 36.0, ODDS)))
     decisions = replay(Exclude(beta, recovery, masked, alpha), logits, final_logits)
     sets = np.unpackbits(decisions.remaining, axis=2)[:, :, :num_classes]
     for i in range(num_inputs):
@@ -44,7 +44,7 @@ def test_cumulative_exclusion_is_the_walk(data: st.DataObject) -> None:
 def test_ratio_is_the_walk_without_memory(data: st.DataObject) -> None:
     logits, final_logits = data.draw(evidence())
     beta = data.draw(betas(logits.shape[1]))
-    alpha = data.draw(st.sampled_from((None, 36.0)))
+    alpha = data.draw(st.sampled_from((None, 36.0, ODDS)))
     decisions = replay(Ratio(beta, alpha), logits, final_logits)
     for i in range(len(logits)):
         walked = walk(
