@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 
+from ceesim.exits.exclusion import ODDS
 from ceesim.exits.search import Method, Space, outcome, prices_of, search
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.shipped import Shelf, find
@@ -26,8 +27,9 @@ def main(exclusion: str, confidence: str, *targets: str) -> None:
     (excluding, _), _ = pairs
     alpha = float(excluding.training["alpha"])
     columns = (
-        ("exclusion heads: exclusion, calibrated", pairs[0], Space("exclude", alpha=alpha)),
-        ("exclusion", pairs[0], Space("exclude")),
+        ("exclusion heads: exclusion, by odds", pairs[0], Space("exclude", alpha=ODDS)),
+        ("by prior", pairs[0], Space("exclude", alpha=alpha)),
+        ("uncalibrated", pairs[0], Space("exclude")),
         ("confidence", pairs[0], Space("confidence")),
         ("margin", pairs[0], Space("margin")),
         ("confidence heads: confidence", pairs[1], Space("confidence")),

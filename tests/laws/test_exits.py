@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ceesim.exits.exclusion import Exclude, Ratio, exclusion_threshold
+from ceesim.exits.exclusion import ODDS, Exclude, Ratio, exclusion_threshold
 from ceesim.exits.policy import Decisions, ExitPolicy, Logits, replay
 from ceesim.exits.scores import Score, ScoreKind
 from ceesim.exits.trace import load_trace
@@ -58,6 +58,9 @@ def cases(draw: st.DrawFn) -> Case:
     return logits, final_logits, draw(betas(logits.shape[1]))
 
 
+ALPHAS: Final = (None, 36.0, ODDS)
+"""Calibrations under which the laws hold."""
+
 on_traces = pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
 
 
@@ -72,14 +75,15 @@ def _single_peaks(logits: Logits) -> NDArray[np.bool_]:
 def leaving_is_one_class(case: Case) -> None:
     logits, final_logits, beta = case
     num_exits, num_classes = logits.shape[1:]
-    decisions = replay(Exclude(beta), logits, final_logits)
-    sets = _sets(decisions, num_classes)
-    for i in range(1, num_exits + 1):
-        only_best = sets[:, i - 1].sum(axis=1) == 1
-        assert np.array_equal(only_best, decisions.exit_index == i)
-        gone = np.flatnonzero(only_best)
-        assert np.array_equal(logits[gone, i - 1].argmax(axis=1), decisions.predictions[gone])
-        assert sets[gone, i - 1, decisions.predictions[gone]].all()
+    for alpha in ALPHAS:
+        decisions = replay(Exclude(beta, alpha=alpha), logits, final_logits)
+        sets = _sets(decisions, num_classes)
+        for i in range(1, num_exits + 1):
+            only_best = sets[:, i - 1].sum(axis=1) == 1
+            assert np.array_equal(only_best, decisions.exit_index == i)
+            gone = np.flatnonzero(only_best)
+            assert np.array_equal(logits[gone, i - 1].argmax(axis=1), decisions.predictions[gone])
+            assert sets[gone, i - 1, decisions.predictions[gone]].all()
 
 
 @given(cases())
@@ -95,13 +99,13 @@ def test_a_leaving_is_one_class_on_a_trace(path: Path) -> None:
 
 def higher_beta_leaves_sooner(case: Case, exit_index: int, raised: float) -> None:
     logits, final_logits, beta = case
-    low = replay(Exclude(beta), logits, final_logits)
     higher = (*beta[: exit_index - 1], max(raised, beta[exit_index - 1]), *beta[exit_index:])
-    high = replay(Exclude(higher), logits, final_logits)
-    assert (high.exit_index <= low.exit_index).all()
-    running = np.arange(1, len(beta) + 1) <= high.exit_index[:, None]
-    enlarged = _sets(high, logits.shape[2]) & ~_sets(low, logits.shape[2]) & running[:, :, None]
-    assert not enlarged.any()
+    for alpha in ALPHAS:
+        low, high = (replay(Exclude(each, alpha=alpha), logits, final_logits) for each in (beta, higher))
+        assert (high.exit_index <= low.exit_index).all()
+        running = np.arange(1, len(beta) + 1) <= high.exit_index[:, None]
+        enlarged = _sets(high, logits.shape[2]) & ~_sets(low, logits.shape[2]) & running[:, :, None]
+        assert not enlarged.any()
 
 
 @given(cases(), st.data())
@@ -119,9 +123,10 @@ def test_b_higher_beta_leaves_sooner_on_a_trace(path: Path, seed: int) -> None:
 
 def memory_never_delays(case: Case) -> None:
     logits, final_logits, beta = case
-    with_memory = replay(Exclude(beta), logits, final_logits)
-    without = replay(Ratio(beta), logits, final_logits)
-    assert (with_memory.exit_index <= without.exit_index).all()
+    for alpha in ALPHAS:
+        with_memory = replay(Exclude(beta, alpha=alpha), logits, final_logits)
+        without = replay(Ratio(beta, alpha), logits, final_logits)
+        assert (with_memory.exit_index <= without.exit_index).all()
 
 
 @given(cases())
@@ -262,13 +267,14 @@ def test_h_truncated_is_replayed_on_a_trace(path: Path) -> None:
 
 def second_largest_decides(case: Case) -> None:
     logits, final_logits, beta = case
-    decisions = replay(Ratio(beta), logits, final_logits)
-    running = np.arange(len(logits))
-    for i, value in enumerate(beta, 1):
-        ordered = np.sort(logits[running, i - 1].astype(np.float32), axis=1)
-        leave = ordered[:, -2] < exclusion_threshold(ordered[:, -1], value)
-        assert np.array_equal(decisions.exit_index[running] == i, leave)
-        running = running[~leave]
+    for alpha in ALPHAS:
+        decisions = replay(Ratio(beta, alpha), logits, final_logits)
+        running = np.arange(len(logits))
+        for i, value in enumerate(beta, 1):
+            ordered = np.sort(logits[running, i - 1].astype(np.float32), axis=1)
+            leave = ordered[:, -2] < exclusion_threshold(ordered[:, -1], value, alpha)
+            assert np.array_equal(decisions.exit_index[running] == i, leave)
+            running = running[~leave]
 
 
 @given(cases())
