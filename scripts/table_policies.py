@@ -32,7 +32,9 @@ def main(exclusion: str, confidence: str, *targets: str) -> None:
         ("uncalibrated", pairs[0], Space("exclude")),
         ("confidence", pairs[0], Space("confidence")),
         ("margin", pairs[0], Space("margin")),
-        ("confidence heads: confidence", pairs[1], Space("confidence")),
+        ("confidence heads: exclusion, by odds", pairs[1], Space("exclude", alpha=ODDS)),
+        ("ratio, by odds", pairs[1], Space("ratio", alpha=ODDS)),
+        ("confidence", pairs[1], Space("confidence")),
         ("margin", pairs[1], Space("margin")),
         ("entropy", pairs[1], Space("entropy")),
     )
