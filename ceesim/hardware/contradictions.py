@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ceesim.hardware import dram_timing
 from ceesim.hardware.array import Dataflow, Profile
@@ -19,6 +19,9 @@ from ceesim.units import ceil_div, format_bytes
 
 if TYPE_CHECKING:
     from ceesim.hardware.model import Hardware
+
+_LONGEST_CYCLES_PER_BYTE: Final = 1_000_000_000
+"""Then gigabytes still fit 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,14 @@ class Problem:
 
 def contradictions(hardware: Hardware) -> tuple[Problem, ...]:
     """Every contradiction in `hardware`, none if it can be built."""
-    return (*_array(hardware), *_precision(hardware), *_tiles(hardware), *_dma(hardware), *_prices(hardware))
+    return (
+        *_array(hardware),
+        *_precision(hardware),
+        *_tiles(hardware),
+        *_dma(hardware),
+        *_durations(hardware),
+        *_prices(hardware),
+    )
 
 
 def _array(hardware: Hardware) -> Iterator[Problem]:
@@ -141,6 +151,23 @@ def _dma(hardware: Hardware) -> Iterator[Problem]:
             f"{hardware.dma.request_bytes} B",
             f"at least {beat} B",
             f"write request: {4 * beat} B",
+        )
+
+
+def _durations(hardware: Hardware) -> Iterator[Problem]:
+    """Transfers whose cycles do not fit 64 bits, which is what the kernels count in."""
+    bandwidth, buffers = hardware.dram.bandwidth_bytes_per_s, hardware.buffers
+    if bandwidth is None:
+        return
+    largest = max(buffers.weight_bytes, buffers.activation_bytes, buffers.head_bytes)
+    least = ceil_div(hardware.clock_hz, _LONGEST_CYCLES_PER_BYTE)
+    if bandwidth < least or 2 * hardware.clock_hz * largest >= 1 << 63:
+        yield Problem(
+            ("dram", "bandwidth"),
+            "transfers of more cycles than can be counted",
+            f"{format_bytes(bandwidth)}/s at {hardware.clock_hz} Hz, buffers of up to {format_bytes(largest)}",
+            f"at least {format_bytes(least)}/s, and clock x buffer below {1 << 62} Hz B",
+            "write a higher bandwidth, a slower clock or smaller buffers",
         )
 
 

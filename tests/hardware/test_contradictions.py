@@ -71,6 +71,11 @@ def test_a_profile_knows_its_dataflows(profile: Profile, dataflow: Dataflow) -> 
         ({"precision.activation_bits": 16, "precision.psum_bits": 15}, "expected at least 16"),
         ({"dma.beat": 65537, "dma.request": 65537}, "a beat does not fit half of the smallest buffer it fills"),
         ({"dma.beat": 65}, "dma.request: a request is smaller than one beat"),
+        (
+            {"clock": "100 GHz", "dram.bandwidth": "1 B/s"},
+            "dram.bandwidth: transfers of more cycles than can be counted",
+        ),
+        ({"clock": "100 GHz", "buffers.activation": "1 GiB"}, "transfers of more cycles than can be counted"),
     ],
 )
 def test_a_contradiction_is_refused(overrides: dict[str, object], said: str) -> None:
