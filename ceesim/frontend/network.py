@@ -4,8 +4,7 @@
 forward hook, alive only during the call, hands each tapped output to its head at once, so a later in-place op cannot
 spoil it, and `torch.export` sees one straight graph in which every head follows its tap. A head is an adaptive average
 pool to E×E, a flatten and one Linear with bias; tokens (ViT) are averaged to one vector, a vector is read as it is.
-Exclusion and confidence exits
-are the same object; only their training differs.
+Exclusion and confidence exits are the same object; only their training differs.
 
 Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
 """

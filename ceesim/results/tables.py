@@ -94,7 +94,7 @@ def exits(result: RunResult) -> list[dict[str, Any]]:
     """
     priced, num_inputs = result.dynamic, result.exit_counts
     if result.scenario is not None:
-        num_inputs = result.scenario.dynamic.exit_counts
+        num_inputs = result.scenario.dynamic.leaving_counts
     costs, macs, flops = priced.costs, priced.path_macs, priced.path_flops
     energies = result.energy(priced).total
     return [

@@ -124,6 +124,8 @@ def test_exits_count_who_was_served_whether_or_not_rows_are_kept(rush: RunResult
     assert counts == np.bincount(rush.rows[np.array(rush.scenario.dynamic.rows.index)], minlength=len(counts)).tolist()
     console = Console(file=StringIO(), width=200)
     print_page(rush, console)
+    together = result_of(inputs=200, batch={"size": 8, "mode": "static"})  # answers come where the last one leaves
+    assert [row["num_inputs"] for row in exits(together)] == together.exit_counts.tolist()
     shares = re.findall(r"(?:exit \d|the end) +[\d,]+ +([\d.]+)%", console.file.getvalue())
     assert sum(map(float, shares)) == pytest.approx(100, abs=0.3)
 

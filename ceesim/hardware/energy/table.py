@@ -187,10 +187,11 @@ def _array(hardware: Hardware) -> Iterator[Line]:
     kind = Uncertainty.LOGIC
     anchors = "Horowitz ISSCC 2014 (45 nm) and Jouppi ISCA 2021 (7 nm)"
     add = arithmetic.add_pj(node, bits.psum_bits) * scale
-    for macs, other_bits in ((Action.MACS, bits.weight_bits), (Action.PRODUCT_MACS, bits.activation_bits)):
-        multiply = arithmetic.multiply_pj(node, other_bits, bits.activation_bits) * scale
-        yield _action(macs, f"{other_bits}×{bits.activation_bits}-bit multiplication", kind, multiply, anchors)
-        yield _action(macs, f"{bits.psum_bits}-bit accumulation", kind, add, anchors)
+    for macs, other in ((Action.MACS, bits.weight_bits), (Action.PRODUCT_MACS, bits.activation_bits)):
+        of = " of activations" if macs is Action.PRODUCT_MACS else ""
+        multiply = arithmetic.multiply_pj(node, other, bits.activation_bits) * scale
+        yield _action(macs, f"{other}×{bits.activation_bits}-bit multiplication{of}", kind, multiply, anchors)
+        yield _action(macs, f"{bits.psum_bits}-bit accumulation{of}", kind, add, anchors)
     yield _action(
         Action.GATED_MACS, "operands held", kind, 0.0, "a gated PE toggles nothing; its clock is in the clock's line"
     )

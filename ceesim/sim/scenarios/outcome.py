@@ -48,7 +48,7 @@ class Played:
         amounts, wasted: [NUM_AMOUNTS] sums over everything that happened.
         energy: one row: of all inputs together, from first to last command of each group.
         path_macs, path_flops: sums over inputs.
-        exit_counts: [exits + 1] inputs whose answer came from each exit.
+        leaving_counts: [exits + 1] inputs served, by the exit at which each would leave alone.
         idle_cycles: of all accelerators together, between groups.
         dram_idle_cycles: of all DRAMs together; one that is shared idles when all accelerators do.
         num_patterns: different jobs that had to be priced.
@@ -86,7 +86,7 @@ class Played:
     energy: Breakdown
     path_macs: int
     path_flops: int
-    exit_counts: Int64s
+    leaving_counts: Int64s
     rows: Rows | None
     pipeline: PipelineOutcome | None = None
 
@@ -167,7 +167,7 @@ def settle(
         energy=Breakdown(pj, energy.bands, energy.kin),
         path_macs=int(counts @ jobs.network.path_macs),
         path_flops=int(counts @ jobs.network.path_flops),
-        exit_counts=counts,
+        leaving_counts=record.leaving_counts,
         rows=record.rows,
         pipeline=pipeline,
     )

@@ -74,6 +74,7 @@ class Record:
         self._energy_pj: Float64s | None = None
         self._bills: dict[Bill, int] = {}  # how often each came since they were added up last
         self._exit_counts = [0] * (num_exits + 1)
+        self._leaving_counts = [0] * (num_exits + 1)
         self.num_groups = 0
         self.end_cycle = 0
         self.transferring_cycles = 0
@@ -115,6 +116,11 @@ class Record:
     def exit_counts(self) -> Int64s:
         """[exits + 1] inputs whose answer came from each exit."""
         return np.array(self._exit_counts, np.int64)
+
+    @property
+    def leaving_counts(self) -> Int64s:
+        """[exits + 1] inputs served, by the exit at which each would leave alone: a batch may go on with it."""
+        return np.array(self._leaving_counts, np.int64)
 
     def arrived(self) -> None:
         """An input has come."""
@@ -171,6 +177,7 @@ class Record:
     def answered(self, item: Waiting, exit_index: int, begin: int, leave: int) -> None:
         """An input that was first taken at `begin` had its answer at `leave`, from exit `exit_index`."""
         self._exit_counts[exit_index - 1] += 1
+        self._leaving_counts[item.row] += 1
         arrival = item.arrival_cycle
         waited, lasted = begin - arrival, leave - arrival
         self.num_served += 1
