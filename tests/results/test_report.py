@@ -21,7 +21,8 @@ from ceesim import cli
 from ceesim.errors import OutputError
 from ceesim.exits.references import Never
 from ceesim.exits.trace import save_trace
-from ceesim.explore.report import MOST_POINTS, _axis, sweep_section
+from ceesim.explore.pictures import _axis
+from ceesim.explore.report import MOST_POINTS, sweep_section
 from ceesim.explore.sweep import sweep
 from ceesim.explore.table import manifest_path
 from ceesim.results.exit_value import exit_values
