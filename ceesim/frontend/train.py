@@ -106,9 +106,7 @@ def train(
     parallel: nn.Module = network
     if world > 1:
         parallel = nn.parallel.DistributedDataParallel(
-            network,
-            device_ids=[device.index] if device.type == "cuda" else None,
-            find_unused_parameters=config.heads == "none",
+            network, device_ids=[device.index] if device.type == "cuda" else None
         )
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
@@ -250,6 +248,8 @@ def fitting(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[s
 
 def _placed(config: TrainConfig, device: torch.device) -> ExitNetwork:
     network = config.build().to(device)
+    if config.heads == "none":
+        network.heads.requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

@@ -152,8 +152,9 @@ def test_without_torch_the_error_says_what_to_install(arguments: list[str]) -> N
     ]
 
 
-def test_two_processes_train_one_network() -> None:
-    arguments = ["train", *TINY, "--epochs", "2", "--amp", "off", "--threads", "1", "--out", "run"]
+@pytest.mark.parametrize("heads", ["exclusion", "none"])
+def test_two_processes_train_one_network(heads: str) -> None:
+    arguments = ["train", *TINY, "--epochs", "2", "--amp", "off", "--threads", "1", "--heads", heads, "--out", "run"]
     environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     processes = [
         subprocess.Popen(
@@ -169,9 +170,12 @@ def test_two_processes_train_one_network() -> None:
     assert [process.returncode for process in processes] == [0, 0], log + silence
     assert (first, second) == ("run/checkpoint.pt\n", "")
     assert "epoch 2: loss " in log
-    history = Checkpoint.load(Path("run") / CHECKPOINT).history
-    assert [row["epoch"] for row in history] == [1, 2]
-    assert history[1]["loss"] < history[0]["loss"]
+    assert "Warning" not in log + silence
+    checkpoint = Checkpoint.load(Path("run") / CHECKPOINT)
+    assert [row["epoch"] for row in checkpoint.history] == [1, 2]
+    assert checkpoint.history[1]["loss"] < checkpoint.history[0]["loss"]
+    fresh = checkpoint.config.build().state_dict()["heads.0.linear.weight"]
+    assert torch.equal(checkpoint.model["heads.0.linear.weight"], fresh) == (heads == "none")
 
 
 def _free_port() -> int:
