@@ -51,6 +51,8 @@ def capture(
 ) -> ExitTrace:
     """The trace of the checkpoint `path` over `split` ("train", "val" or "test") of `data`.
 
+    Heads that were not trained are left out: the trace of a plain network has no exits.
+
     Args:
         policy: who decides; by default nobody leaves early, and any policy can be replayed later.
         quantize: "int8", or None for float32.
@@ -61,15 +63,13 @@ def capture(
 
     Raises:
         DataError: if the data set is not the one that the checkpoint was trained on.
-        OptionError: if the precision is unknown, or the network has no exits.
+        OptionError: if the precision is unknown.
         TrainingError: if the checkpoint cannot be read.
     """
     if quantize not in (None, "int8"):
         raise OptionError("unknown precision", got=quantize, expected="int8")
     checkpoint = Checkpoint.load(path)
     config = checkpoint.config
-    if config.heads == "none":
-        raise OptionError("nothing to capture: the heads of this network were not trained", where=str(path))
     if data.classes != config.classes:
         raise DataError(
             "not the data set of the checkpoint",

@@ -43,9 +43,11 @@ class Checkpoint:
         return len(self.history)
 
     def network(self) -> ExitNetwork:
-        """The trained network, in evaluation mode."""
+        """The trained network, in evaluation mode; heads that were not trained are left out."""
         network = self.config.build()
         network.load_state_dict(dict(self.model))
+        if self.config.heads == "none":
+            network = ExitNetwork(network.backbone, (), self.config.num_classes, input_shape=network.input_shape)
         return network.eval()
 
     def save(self, path: Path) -> None:

@@ -30,6 +30,8 @@ class Verdict:
 
     def sentence(self, hardware: str) -> str:
         """The sentence, for people."""
+        if self.macs == self.latency == 0:
+            return f"No input left early and no head ran: MACs and latency on {hardware} are the plain network's."
         became = f"{less(self.macs, 'MACs')} became {less(self.latency, 'latency')} on {hardware}"
         if abs(self.latency - self.macs) < 0.005:
             return f"{became}: time follows MACs here."

@@ -86,6 +86,19 @@ def test_a_run_starts_from_another_run_s_backbone() -> None:
     assert not torch.equal(one["heads.0.linear.weight"], two["heads.0.linear.weight"])
 
 
+def test_a_plain_network_is_captured_without_exits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["train", *TINY, "--epochs", "1", "--heads", "none", "--out", "run"]) == 0
+    assert exit_code(["capture", "run", "--data", "digits", "--split", "val", "--out", "plain.npz"]) == 0
+    trace = load_trace(Path("plain.npz"))
+    assert (trace.workload.num_exits, trace.logits.shape, len(trace.labels)) == (0, (1300, 0, 10), 1300)
+    checkpoint = Checkpoint.load(Path("run") / CHECKPOINT)
+    monitored = checkpoint.history[-1]["final_accuracy"]
+    assert checkpoint.history[-1]["val_images"] == 1300
+    assert trace.accuracy == pytest.approx(monitored, abs=2 / 1300)  # float16 may tip a close input
+    assert exit_code(["capture", "run", "--data", "digits", "--policy", "fixed:1", "--out", "no.npz"]) == 1
+    assert capsys.readouterr().err.count("\n  fix: ") == 1
+
+
 def test_a_run_that_goes_on_elsewhere_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", *TINY, "--epochs", "1", "--out", "run"]
     assert exit_code(arguments) == 0

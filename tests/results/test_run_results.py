@@ -144,6 +144,8 @@ def test_nobody_leaving_costs_the_plain_backbone(trace: ExitTrace, result: RunRe
     assert numbers["dynamic"] == numbers["static"] == summary(result)["static"]
     assert all(numbers["reduction"][name] == 0 for name in ("macs", "flops", "latency", "energy", "dram_bytes"))
     assert numbers["accuracy"]["dynamic"] == numbers["accuracy"]["static"]
+    assert verdict(nobody).sentence("it").startswith("No input left early and no head ran: ")
+    assert "became" in verdict(result).sentence("it")
 
 
 def test_what_costs_more_is_said_to_cost_more() -> None:
