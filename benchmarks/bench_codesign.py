@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 
+from ceesim.exits.exclusion import ODDS
 from ceesim.exits.search import Method, Space, search
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.explore.codesign import OBJECTIVES, Difference, HardwarePrices, compare, flop_optimal
 from ceesim.hardware.load import load_hardware
 from ceesim.shipped import Shelf
 
-SPACE = Space(policy="exclude", choose_exits=True)
+SPACE = Space(policy="exclude", alpha=ODDS, choose_exits=True)
 
 
 def pairs(names: list[str]) -> list[tuple[str, ExitTrace, ExitTrace]]:
