@@ -62,7 +62,7 @@ def command(
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
-    from ceesim.cli.search import check_pair
+    from ceesim.exits.pair import check_pair
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
     from ceesim.explore.notation import Written, design_space, read_settings, read_space

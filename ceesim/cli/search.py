@@ -95,6 +95,7 @@ def command(
     Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
     """
     from ceesim.exits.exclusion import ODDS
+    from ceesim.exits.pair import check_pair
     from ceesim.exits.policy_file import PolicyFile, write_policy
     from ceesim.exits.search import Method, Space, outcome, search
     from ceesim.exits.trace import load_trace
@@ -140,23 +141,6 @@ def command(
         click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
         if against is not None:
             click.echo(_against(against))
-
-
-def check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
-    """See that two traces are of one network and of different data.
-
-    Raises:
-        OptionError: if they are not.
-    """
-    if fitted.workload != tested.workload:
-        raise OptionError("--trace and --test are of different networks", where=name, fix="pass a pair of one network")
-    if (fitted.dataset, fitted.split) == (tested.dataset, tested.split):
-        raise OptionError(
-            "thresholds are fitted and reported on the same data",
-            where=name,
-            got=f"{fitted.dataset}, split {fitted.split!r}, twice",
-            fix="pass the validation trace as --trace and the test trace as --test",
-        )
 
 
 def _alpha(trace: ExitTrace, name: str) -> float:
