@@ -65,14 +65,16 @@ def _exported(source: str, num_classes: int | None, width: float | None, input_s
     from ceesim.frontend import require_torch
 
     require_torch("counting a network that is no trace")
-    from ceesim.frontend.export import export
+    from ceesim.cli.notes import notes
+    from ceesim.frontend.export import SharedWeightsWarning, export
     from ceesim.frontend.source import load_source
 
     shape = shape_of(input_shape) if input_shape is not None else None
     found = load_source(
         source, num_classes=num_classes, width=1.0 if width is None else width, input_shape=shape, device="meta"
     )
-    return export(found.module, found.input_shape, name=found.name, width=found.width)
+    with notes(SharedWeightsWarning):
+        return export(found.module, found.input_shape, name=found.name, width=found.width)
 
 
 def shape_of(text: str) -> tuple[int, ...]:

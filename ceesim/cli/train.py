@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,9 @@ if TYPE_CHECKING:
 )
 @click.option("--reduction", type=click.Choice(["mean", "sum_classes"]), help="Over classes [default: the recipe's].")
 @click.option("--val", type=click.IntRange(1), default=10_000, show_default=True, help="Training images held out.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of split, weights and batches.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of split, weights and batches."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--amp",
@@ -88,6 +89,7 @@ def command(network: str, **options: Any) -> None:
 
 
 def _train(network: str, options: Mapping[str, Any]) -> None:
+    from ceesim.cli.notes import notes
     from ceesim.frontend import distributed
     from ceesim.frontend.amp import amp_dtype
     from ceesim.frontend.checkpoint import Checkpoint, read_weights
@@ -96,11 +98,13 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     from ceesim.frontend.data.preprocess import Preprocessing
     from ceesim.frontend.models import shipped
     from ceesim.frontend.recipes import recipe
+    from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning
     from ceesim.frontend.train import CHECKPOINT, epochs_within, train
     from ceesim.provenance import SourceFile
 
     if options["epochs"] is not None and options["minutes"] is not None:
         raise OptionError("--epochs and --minutes exclude each other", fix="give one of them")
+    _check_options(options)
     distributed.limit_threads(options["threads"])
     image_size = shipped(network).image_size
     device = distributed.choose_device(options["device"])
@@ -139,7 +143,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
             config = replace(config, epochs=distributed.agreed(epochs))
         progress = _progress()
         try:
-            with _notes():
+            with notes(ResumeWarning, InitialWeightsWarning):
                 train(
                     config,
                     parts,
@@ -155,15 +159,17 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
             click.echo(path)
 
 
-@contextmanager
-def _notes() -> Iterator[None]:
-    """Warnings are said as they come, one line each: a run is too long to keep them to its end."""
-    from ceesim.frontend.train import ResumeWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", ResumeWarning)
-        warnings.showwarning = lambda message, *_: click.echo(f"note: {message}", err=True)
-        yield
+def _check_options(options: Mapping[str, Any]) -> None:
+    """See that numbers are numbers, and that no option is given that would not be heard."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError("not a finite number", where=f"--{name.replace('_', '-')}", got=value)
+    unheard = {"exclusion": (), "confidence": ("alpha", "alpha_mode", "reduction")}.get(
+        options["heads"], ("alpha", "alpha_mode", "reduction", "weights")
+    )
+    given = [f"--{name.replace('_', '-')}" for name in unheard if options[name] is not None]
+    if given:
+        raise OptionError(f"--heads {options['heads']} has no use for it", where=", ".join(given), fix="leave it out")
 
 
 def _progress() -> SilentProgress:

@@ -107,7 +107,12 @@ def capture(
             logits = collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=told)
         return logits, measured
 
-    captured: dict[str, Any] = {"precision": "float32", "num_inputs": len(part), "batch": batch}
+    captured: dict[str, Any] = {
+        "precision": "float32",
+        "num_inputs": len(part),
+        "batch": batch,
+        "images_sha256": part.sha256(),
+    }
     logits, measured = run(network)
     if quantize == "int8":
         exact = logits

@@ -26,6 +26,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"{device.type} is not supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.modes import evaluating
 
 
 @torch.no_grad()
@@ -28,9 +29,8 @@ def collect_logits(
     Args:
         advance: called with the number of inputs after each batch.
     """
-    network.eval()
     rows = []
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    with evaluating(network), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         for start in range(0, len(part), batch):
             images = torch.from_numpy(part.images[start : start + batch])
             inputs = preprocessing(images.to(device) if device else images)

@@ -29,15 +29,22 @@ from torch.export.graph_signature import InputKind
 from ceesim.errors import WorkloadError
 from ceesim.frontend.aten.convert import KNOWN, convert
 from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, needed
+from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.partition import exits_of
 from ceesim.workload.network import Workload
 
 _TORCH: Final = Path(torch.__file__).parent
+_OURS: Final = Path(__file__).parent
+_MODELS: Final = _OURS / "models"
 _GATING: Final = (
     "return one logits tensor per exit, in order, and the final logits last; to make such a module of a plain backbone,"
     " name the submodules to tap: ExitNetwork(backbone, taps=[...], num_classes=...)"
 )
+
+
+class SharedWeightsWarning(UserWarning):
+    """A module runs several times in one forward pass; an op's weights are its own in a Workload."""
 
 
 def export(
@@ -60,13 +67,16 @@ def export(
     Raises:
         WorkloadError: if the module cannot be captured; if calls have no op (all are listed, with module path and
             source line); if an exit's head cannot be told from the backbone.
+
+    Warns:
+        SharedWeightsWarning: if weights are used several times: they are counted, stored and loaded once for each use.
     """
     shape = tuple(int(size) for size in example_shape)
     graph = capture(module, shape)
     ops, outputs = convert(graph)
     exits = exits_of(ops, outputs, where=name)
     final = next((op.output_shape for op in ops if op.name == outputs[-1]), ())
-    return Workload(
+    workload = Workload(
         name=name,
         num_classes=num_classes if num_classes is not None else (final[-1] if final else 0),
         input_shape=shape,
@@ -75,6 +85,24 @@ def export(
         output=outputs[-1],
         width=width,
     )
+    _warn_of_shared_weights(graph, name)
+    return workload
+
+
+def _warn_of_shared_weights(graph: Graph, name: str) -> None:
+    users: dict[str, list[str]] = {}
+    for call in graph.calls:
+        for constant in {ref.name for ref in call.refs} & graph.constants.keys():
+            if len(graph.constants[constant]) > 1:
+                users.setdefault(constant, []).append(call.label)
+    shared = [labels for labels in users.values() if len(labels) > 1]
+    if shared:
+        listed = "; ".join(f"{labels[0]}, {len(labels)} times" for labels in shared[:3])
+        warnings.warn(
+            f"{name} uses weights several times ({listed}): they are counted, stored and loaded once for each use",
+            SharedWeightsWarning,
+            stacklevel=3,
+        )
 
 
 def capture(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
@@ -142,7 +170,7 @@ def _call(node: fx.Node, num_calls: Counter[str], prefix: str) -> Call:
     invocation, path, kind = _module(node)
     path = path.removeprefix(prefix).lstrip(".")
     lines = findall(r'File "(.+?)", line (\d+)', node.meta.get("stack_trace") or "")
-    own = [f"{file}:{line}" for file, line in lines if not Path(file).is_relative_to(_TORCH)]
+    own = [f"{file}:{line}" for file, line in lines if not _is_ours(file)]
     place = f"{path or 'forward'} ({own[-1]})" if own else path or "forward"
     if isinstance(node.target, torch._ops.OpOverload):
         function = _function_name(node.target)
@@ -198,16 +226,13 @@ def _function_name(function: torch._ops.OpOverload) -> str:
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, attention spelled out, and everything as it was afterwards."""
-    modes = {part: part.training for part in module.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
-    module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with evaluating(module):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for part, mode in modes.items():
-            part.training = mode
 
 
 @contextmanager
@@ -223,13 +248,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
+def _is_ours(file: str) -> bool:
+    """Whether it is no place in a network's own code: PyTorch, or what captures it."""
+    path = Path(file)
+    return path.is_relative_to(_TORCH) or (path.is_relative_to(_OURS) and not path.is_relative_to(_MODELS))
+
+
 def _refuse_capture(error: Exception, where: str, shape: tuple[int, ...]) -> NoReturn:
-    inside = _TORCH, Path(__file__)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(Path(frame.filename).is_relative_to(path) for path in inside)
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     place = f"{where} ({frames[-1].filename}:{frames[-1].lineno})" if frames else where
     if "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__:
         raise WorkloadError("forward branches on the values of its input", where=place, fix=_GATING) from error

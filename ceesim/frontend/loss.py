@@ -9,6 +9,7 @@ entropy with the same w_i. Source: arXiv 2309.13443, Eq. 2–3, and its authors'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -53,8 +54,8 @@ class ExitLoss:
         ):
             if value not in known:
                 raise OptionError(f"unknown {name}", got=value, expected=f"one of {', '.join(known)}")
-        if self.alpha is not None and self.alpha <= 0:
-            raise OptionError("alpha out of range", got=self.alpha, expected="a number above 0")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise OptionError("alpha out of range", got=self.alpha, expected="a finite number above 0")
 
     def alpha_for(self, num_classes: int) -> float:
         """α with `num_classes` classes."""

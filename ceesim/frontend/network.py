@@ -4,7 +4,8 @@
 forward hook, alive only during the call, hands each tapped output to its head at once, so a later in-place op cannot
 spoil it, and `torch.export` sees one straight graph in which every head follows its tap. A head is an adaptive average
 pool to E×E, a flatten and one Linear with bias; tokens (ViT) are averaged to one vector, a vector is read as it is.
-Exclusion and confidence exits are the same object; only their training differs.
+Features on other axes (a Conv1d's, channels last) take heads of the user's own. Exclusion and confidence exits are the
+same object; only their training differs.
 
 Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
 """
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from ceesim.errors import WorkloadError
 from ceesim.frontend.loss import ExitLoss
+from ceesim.frontend.taps import check_heads, check_names, described, dry_pass
 
 if TYPE_CHECKING:
     from ceesim.exits.policy_file import PolicyLike
@@ -50,6 +51,8 @@ class ExitHead(nn.Module):
             features = self.pool(features).flatten(1)
         elif self.num_axes == 3:
             features = features.mean(dim=1)
+        elif self.training:  # the Linear keeps what it read for its gradient, and the next layer may write in place
+            features = features.clone()
         logits: Tensor = self.linear(features)
         return logits
 
@@ -64,10 +67,13 @@ class ExitNetwork(nn.Module):
         num_classes: length of every row of logits.
         input_shape: shape of one input, for the dry pass that finds each head's width.
         pool: E of the heads.
+        heads: own heads, one module per tap, from the tapped output to logits [batch, num_classes]; by default an
+            `ExitHead` each, for [batch, channels, height, width], [batch, tokens, features] or [batch, features].
 
     Raises:
         WorkloadError: if a tap does not exist, runs not exactly once or out of order, or has no shape that a head can
-            read; if the backbone does not return [batch, num_classes], or a tuple of such.
+            read; if the backbone, or a head, does not return [batch, num_classes], or a tuple of such; if there are
+            fewer than two classes.
     """
 
     def __init__(
@@ -78,15 +84,28 @@ class ExitNetwork(nn.Module):
         *,
         input_shape: tuple[int, ...] = (3, 32, 32),
         pool: int = 1,
+        heads: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.taps = tuple(taps)
         self.num_classes = num_classes
         self.input_shape = tuple(input_shape)
-        _check_names(backbone, self.taps)
-        shapes, self._own_exits = _dry_pass(backbone, self.taps, num_classes, self.input_shape)
-        self.heads = nn.ModuleList(ExitHead(shape, num_classes, pool=pool) for shape in shapes)
+        if num_classes < 2:
+            raise WorkloadError(
+                "one class leaves nothing to decide",
+                where=type(backbone).__name__,
+                got=num_classes,
+                expected="2 or more",
+                fix="give a yes-or-no network two logits",
+            )
+        check_names(backbone, self.taps)
+        outputs, self._own_exits = dry_pass(backbone, self.taps, num_classes, self.input_shape)
+        if heads is None:
+            heads = [_head(name, output, num_classes, pool) for name, output in outputs.items()]
+        else:
+            check_heads(heads, outputs, num_classes, type(backbone).__name__)
+        self.heads = nn.ModuleList(heads)
 
     @property
     def num_exits(self) -> int:
@@ -95,8 +114,9 @@ class ExitNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits [batch, num_classes] of each exit in order, the final logits last."""
-        if self._own_exits:
-            return tuple(self.backbone(images))
+        if not self.taps:
+            output = self.backbone(images)
+            return (output,) if isinstance(output, Tensor) else tuple(output)
         logits: list[Tensor] = []
 
         def tap(head: nn.Module, _module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -111,6 +131,14 @@ class ExitNetwork(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+        if not isinstance(final, Tensor):
+            raise WorkloadError(
+                "the backbone returns more than its logits",
+                where=type(self.backbone).__name__,
+                got=type(final).__name__,
+                expected=f"a tensor (batch, {self.num_classes})",
+                fix="switch auxiliary classifiers off; they often run in training mode only",
+            )
         return (*logits, final)
 
     def loss(
@@ -139,7 +167,7 @@ class ExitNetwork(nn.Module):
         split: str,
         name: str | None = None,
         policy: PolicyLike = "never",
-        heads: str = "exclusion",
+        heads: str | None = None,
         alpha: float | None = None,
         batch: int = 250,
     ) -> ExitTrace:
@@ -151,13 +179,15 @@ class ExitNetwork(nn.Module):
             dataset, split: as a person would cite them, e.g. "CIFAR-10" and "test".
             name: of the network; by default the class of the backbone.
             policy: who decides; by default nobody leaves early, and any policy can be replayed later.
-            heads, alpha: as in `loss`; an exclusion policy's calibration needs them.
+            heads, alpha: what `loss` was given in training; without either the trace does not say, and calibration by
+                the prior, which needs to know, is refused.
             batch: inputs per forward pass.
 
         Raises:
-            DataError: if there are no images, not as many labels, or images of another shape than `input_shape`.
-            OptionError: if `heads` or `alpha` is none that `loss` knows.
-            WorkloadError: if the network cannot be exported.
+            DataError: if there are no images, not as many whole-numbered labels, or images of another shape than
+                `input_shape` or of a type that the network does not take.
+            OptionError: if `heads` or `alpha` is none that `loss` knows, or `batch` is below 1.
+            WorkloadError: if the network cannot be exported, or what it says of an input depends on its batch.
             PolicyError: if the policy is none, or for another number of exits.
         """
         from ceesim.frontend.record import record_trace  # which imports this module
@@ -176,77 +206,15 @@ class ExitNetwork(nn.Module):
         )
 
 
-def _check_names(backbone: nn.Module, taps: Sequence[str]) -> None:
-    available = [name for name, _ in backbone.named_modules() if name]
-    unknown = [name for name in taps if name not in available]
-    if unknown:
+def _head(name: str, output: object, num_classes: int, pool: int) -> ExitHead:
+    """The head that reads what was tapped, on its device and of its type."""
+    if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         raise WorkloadError(
-            "no such submodule to tap",
-            where=type(backbone).__name__,
-            got=", ".join(unknown),
-            expected=f"names among {', '.join(available)}",
-            fix="take the names from backbone.named_modules()",
+            f"no head fits the output of {name}",
+            where=name,
+            got=described(output),
+            expected="a map [batch, channels, height, width], tokens [batch, tokens, features] or a vector "
+            "[batch, features]",
+            fix="give heads=[…], one module per tap",
         )
-    if len(set(taps)) != len(taps):
-        raise WorkloadError(
-            "a submodule is tapped twice",
-            where=type(backbone).__name__,
-            got=", ".join(taps),
-            expected="each name once",
-            fix="name every tap once: one head sits at each",
-        )
-
-
-def _dry_pass(
-    backbone: nn.Module, taps: Sequence[str], num_classes: int, input_shape: tuple[int, ...]
-) -> tuple[list[tuple[int, ...]], int]:
-    """Shapes of the tapped outputs, and how many exits the module has itself (evaluation mode, batch 1)."""
-    ran: list[str] = []
-    outputs: dict[str, object] = {}
-
-    def record(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-        ran.append(name)
-        outputs[name] = output
-
-    handles = [backbone.get_submodule(name).register_forward_hook(partial(record, name)) for name in taps]
-    was_training = {module: module.training for module in backbone.modules()}
-    parameter = next(backbone.parameters(), torch.empty(0))
-    try:
-        backbone.eval()
-        with torch.no_grad():
-            final = backbone(torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in was_training.items():
-            module.training = mode
-    where = type(backbone).__name__
-    if ran != list(taps):
-        raise WorkloadError(
-            "taps must each run exactly once, in the listed order",
-            where=where,
-            got=f"taps {', '.join(taps)} that ran as {', '.join(ran) or 'nothing'}",
-            fix="list them in the order they run; where a module runs several times, tap an nn.Identity of its own",
-        )
-    logits = final if isinstance(final, tuple | list) and not taps else (final,)
-    if any(not isinstance(row, Tensor) or tuple(row.shape) != (1, num_classes) for row in logits):
-        raise WorkloadError(
-            "the backbone's output is not one row of logits",
-            where=where,
-            got=", ".join(str(tuple(row.shape)) if isinstance(row, Tensor) else type(row).__name__ for row in logits),
-            expected=f"(batch, {num_classes})",
-            fix="check num_classes; give no taps if the module returns a tuple of logits, one per exit",
-        )
-    shapes = []
-    for name in taps:
-        output = outputs[name]
-        if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-            raise WorkloadError(
-                f"no head fits the output of {name}",
-                where=where,
-                got=str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__,
-                expected="a map [batch, channels, height, width], tokens [batch, tokens, features] or a vector "
-                "[batch, features]",
-            )
-        shapes.append(tuple(output.shape))
-    return shapes, len(logits) - 1
+    return ExitHead(tuple(output.shape), num_classes, pool=pool).to(output)

@@ -11,9 +11,7 @@ import csv
 import io
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,7 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ceesim import __version__
 from ceesim.errors import OptionError, TrainingError
 from ceesim.frontend import distributed
 from ceesim.frontend.amp import autocast
@@ -34,14 +31,11 @@ from ceesim.frontend.evaluate import accuracies, collect_logits
 from ceesim.frontend.muon import Muon, normalised_weights
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.recipes import Recipe
+from ceesim.frontend.start import check_same_run, made_with, start_from, warn_of_changes
 
 CHECKPOINT: Final = "checkpoint.pt"
 EPOCHS_CSV: Final = "epochs.csv"
 MONITORED: Final = 2000
-
-
-class ResumeWarning(UserWarning):
-    """A run is resumed where it cannot go on exactly: with other versions, processes, threads or another device."""
 
 
 class Progress(Protocol):
@@ -79,7 +73,9 @@ def train(
         TrainingError: if `out` holds a checkpoint and `resume` is off, if it is another run's, or if the loss diverges.
 
     Warns:
-        ResumeWarning: if the checkpoint was made with other versions, processes, threads or on another kind of device.
+        ResumeWarning: if the checkpoint was made with other versions, processes, threads, images or on another kind of
+            device.
+        InitialWeightsWarning: if only some of the backbone's weights are among the initial ones.
     """
     world, rank = distributed.world_size(), distributed.rank()
     out.mkdir(parents=True, exist_ok=True)
@@ -90,15 +86,16 @@ def train(
         )
     network = _placed(config, device)
     if initial is not None:
-        fitting(network.backbone, initial)
+        start_from(network.backbone, initial)
+    circumstances = made_with(device, parts["train"])
     optimizer = _optimizer(config.recipe, network)
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "float16")
     history: list[Mapping[str, float]] = []
     if path.exists():
         before = Checkpoint.load(path)
-        _check_same_run(before.config, config, path)
+        check_same_run(before.config, config, path)
         if before.epoch < config.epochs:
-            _warn_of_changes(before.made_with, _made_with(device), path)
+            warn_of_changes(before.made_with, circumstances, path)
         network.load_state_dict(dict(before.model))
         optimizer.load_state_dict(dict(before.optimizer))
         scaler.load_state_dict(dict(before.scaler))
@@ -112,7 +109,8 @@ def train(
     part = parts["train"]
     images, labels = (torch.from_numpy(each).to(device) for each in (part.images, part.labels))
     monitor = parts["val"].spread(MONITORED)
-    images_per_epoch = _steps_per_epoch(len(part), config.recipe, world) * (config.recipe.batch // world) * world
+    steps = _steps_per_epoch(len(part), config.recipe, world)
+    images_per_epoch = steps * (config.recipe.batch // world) * world
     progress.start(config.epochs, images_per_epoch, len(history))
     for epoch in range(len(history), config.epochs):
         started = time.monotonic()
@@ -126,7 +124,7 @@ def train(
             row: dict[str, float] = {
                 "epoch": epoch + 1,
                 "seconds": round(time.monotonic() - started, 1),
-                "learning_rate": config.recipe.learning_rate_at((epoch + 1) / config.epochs),
+                "learning_rate": config.recipe.learning_rate_at(_done(config, epoch, steps - 1, steps)),
                 "loss": loss,
                 "val_images": len(monitor),
                 "final_accuracy": right[-1],
@@ -134,11 +132,11 @@ def train(
             }
             history.append(row)
             _write_csv(out / EPOCHS_CSV, history)  # first: a resumed run writes it again, a finished one would not
-            _snapshot(config, network, optimizer, scaler, history).save(path)
+            _snapshot(config, network, optimizer, scaler, history, circumstances).save(path)
             progress.epoch(row)
         else:
             history.append({})
-    return _snapshot(config, network, optimizer, scaler, history)
+    return _snapshot(config, network, optimizer, scaler, history, circumstances)
 
 
 class _Step:
@@ -198,12 +196,16 @@ def _epoch(
             batch = crop_and_flip(batch, augmentation)
         if recipe.cutout:
             batch = cutout(batch, recipe.cutout, config.preprocessing.grey, augmentation)
-        done = (epoch + (number + 1) / (steps + 1)) / config.epochs
-        total += step(batch, labels[chosen], recipe.learning_rate_at(done))
+        total += step(batch, labels[chosen], recipe.learning_rate_at(_done(config, epoch, number, steps)))
         progress.advance(share * world)
     if world > 1:
         torch.distributed.all_reduce(total)
     return float(total) / steps / world
+
+
+def _done(config: TrainConfig, epoch: int, number: int, steps: int) -> float:
+    """The fraction of the run that is behind at step `number` of an epoch: neither 0 nor 1, where a rate may be 0."""
+    return (epoch + (number + 1) / (steps + 1)) / config.epochs
 
 
 def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: torch.device, *, steps: int = 4) -> int:
@@ -228,22 +230,6 @@ def epochs_within(minutes: float, config: TrainConfig, part: ImagePart, device: 
     per_step = (time.monotonic() - started) / steps
     per_epoch = per_step * 1.15 * _steps_per_epoch(len(part), config.recipe, world)  # monitor, checkpoint, augmentation
     return max(1, int(minutes * 60 / per_epoch))
-
-
-def fitting(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    """Load those of `weights` whose name and shape the backbone has; returns their names.
-
-    Raises:
-        TrainingError: if none fits.
-    """
-    own = backbone.state_dict()
-    chosen = {name: weight for name, weight in weights.items() if name in own and own[name].shape == weight.shape}
-    if not chosen:
-        raise TrainingError(
-            "no weight fits the network", got=f"{len(weights)} names such as {next(iter(weights), 'none')}"
-        )
-    backbone.load_state_dict(own | chosen)
-    return tuple(chosen)
 
 
 def _placed(config: TrainConfig, device: torch.device) -> ExitNetwork:
@@ -284,47 +270,11 @@ def _snapshot(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     history: Sequence[Mapping[str, float]],
+    circumstances: Mapping[str, str],
 ) -> Checkpoint:
-    made_with = _made_with(next(network.parameters()).device)
     return Checkpoint(
-        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), made_with
+        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), circumstances
     )
-
-
-def _made_with(device: torch.device) -> dict[str, str]:
-    """What beside the configuration decides the last bits of the weights."""
-    return {
-        "ceesim": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "device": device.type,
-        "processes": str(distributed.world_size()),
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def _warn_of_changes(before: Mapping[str, str], now: Mapping[str, str], path: Path) -> None:
-    differing = [name for name in now if before.get(name) != now[name]]
-    if differing and distributed.rank() == 0:
-        warnings.warn(
-            f"{path} was made with {', '.join(f'{name} {before.get(name)}' for name in differing)}, the run goes on "
-            f"with {', '.join(f'{name} {now[name]}' for name in differing)}: "
-            "the weights will not be those of a run that was never stopped",
-            ResumeWarning,
-            stacklevel=3,
-        )
-
-
-def _check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:
-    differing = [each.name for each in fields(now) if getattr(before, each.name) != getattr(now, each.name)]
-    if differing:
-        raise TrainingError(
-            "the checkpoint is of another run",
-            where=str(path),
-            got=", ".join(f"{name} {getattr(now, name)}" for name in differing),
-            expected=", ".join(f"{name} {getattr(before, name)}" for name in differing),
-            fix="resume with the options of the first start, or choose another --out",
-        )
 
 
 def _steps_per_epoch(num_images: int, recipe: Recipe, world: int) -> int:

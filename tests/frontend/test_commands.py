@@ -76,6 +76,11 @@ def test_options_reach_the_checkpoint() -> None:
     assert (config.dataset, config.amp, config.options) == ("Digits", "off", {"tap": "after_pool"})
 
 
+def test_a_seed_that_torch_cannot_take_is_a_wrong_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["train", *TINY, "--seed", str(2**63), "--out", "run"]) == 2
+    assert "--seed" in capsys.readouterr().err
+
+
 def test_a_run_starts_from_another_run_s_backbone() -> None:
     assert exit_code(["train", *TINY, "--epochs", "1", "--out", "one"]) == 0
     initial = ["--initial", "one/checkpoint.pt", "--learning-rate", "0"]
@@ -135,7 +140,15 @@ def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> 
         ([*TINY, "--width", "0", "--out", "run"], "width out of range"),
         ([*TINY, "--alpha", "-1", "--out", "run"], "alpha out of range"),
         ([*TINY, "--minutes", "0", "--out", "run"], "the time budget is out of range"),
-        ([*TINY, "--minutes", "nan", "--out", "run"], "the time budget is out of range"),
+        ([*TINY, "--minutes", "nan", "--out", "run"], "--minutes: not a finite number"),
+        ([*TINY, "--learning-rate", "nan", "--out", "run"], "--learning-rate: not a finite number"),
+        ([*TINY, "--alpha", "nan", "--out", "run"], "--alpha: not a finite number"),
+        ([*TINY, "--device", "meta", "--out", "run"], "--device: no such device"),
+        (
+            [*TINY, "--heads", "confidence", "--alpha", "5", "--reduction", "sum_classes", "--out", "run"],
+            "--alpha, --reduction: --heads confidence has no use for it",
+        ),
+        ([*TINY, "--heads", "none", "--weights", "paper", "--out", "run"], "--weights: --heads none has no use for it"),
         ([*TINY, "--initial", __file__, "--out", "run"], "the file cannot be read"),
         ([*TINY, "--cutout", "33", "--out", "run"], "cutout does not fit the images"),
         ([*TINY, "--initial", "nothing.pth", "--out", "run"], "nothing.pth: no such file"),

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ceesim.errors import DataError, OptionError
 from ceesim.frontend.data import load
+from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImageData, ImagePart
 from ceesim.frontend.data.load import load_images
 from ceesim.frontend.data.preprocess import Preprocessing, crop_and_flip, cutout
@@ -342,3 +343,42 @@ def test_a_png_in_a_tar_stream_needs_no_seeking(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(path.read_bytes()), mode="r|*") as archive:
         assert archive.next() is not None
     assert len(load_images(str(path)).train) == 50
+
+
+def test_images_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow would turn them into black and white."""
+    folder_layout(tmp_path / "mine")
+    file = tmp_path / "mine" / "train" / NAMES[0] / "deep.png"
+    Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(file)
+    with pytest.raises(DataError, match=r"deep\.png: an image of more than 8 bits per channel") as error:
+        load_images(str(tmp_path / "mine"))
+    assert error.value.fix
+
+
+@pytest.mark.parametrize("suffix", ["webp", "tif", "ppm"])
+def test_no_image_in_a_class_folder_is_passed_over(tmp_path: Path, suffix: str) -> None:
+    folder_layout(tmp_path / "mine")
+    before = len(load_images(str(tmp_path / "mine")).train)
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "mine" / "train" / NAMES[0] / f"more.{suffix}")
+    assert len(load_images(str(tmp_path / "mine")).train) == before + 1
+
+
+def test_a_data_set_here_is_called_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_layout(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert load_images(".").name == "mine"
+
+
+def test_a_constant_channel_is_not_divided_by_nothing() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)
+    images[:, 2] = 7
+    pre = Preprocessing.of(images, 8)
+    assert pre.std[2] == 1
+    assert torch.isfinite(pre(torch.from_numpy(images))).all()
+
+
+def test_the_digest_of_a_part_is_that_of_its_pixels_and_labels() -> None:
+    part = read_digits().train.take(np.arange(20))
+    other = ImagePart(255 - part.images, part.labels), ImagePart(part.images, part.labels[::-1].copy())
+    assert len({part.sha256(), *(each.sha256() for each in other)}) == 3
+    assert part.sha256() == part.take(np.arange(20)).sha256()

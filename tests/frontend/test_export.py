@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ceesim.errors import WorkloadError
-from ceesim.frontend.export import export
+from ceesim.frontend.export import SharedWeightsWarning, export
 from ceesim.frontend.models import NETWORKS, build_network
 from ceesim.frontend.network import ExitNetwork
 from ceesim.hardware.load import load_hardware
@@ -245,3 +245,20 @@ def test_every_exit_of_a_shipped_network_is_a_place_to_wait(name: str) -> None:
         assert [before + macs for macs in rest.path_macs()] == list(workload.path_macs()[segment - 1 :])
         assert rest.input_shape == crossing(workload, accelerator, segment).shape
         assert 0 < crossing_bytes(workload, accelerator, segment) <= prod(tap.output_shape)
+
+
+def test_weights_that_are_used_several_times_are_counted_so_and_said() -> None:
+    class Again(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.last = nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, features: Tensor) -> Tensor:
+            for _ in range(3):
+                features = torch.relu(self.hidden(features))
+            logits: Tensor = self.last(features)
+            return logits
+
+    with pytest.warns(SharedWeightsWarning, match=r"again uses weights several times \(hidden.*, 3 times\)"):
+        workload = export(Again(), (8,), name="again")
+    assert sum(op.num_weights for op in workload.ops) == 3 * 64 + 32

@@ -55,6 +55,15 @@ def test_confidence_heads_are_cross_entropies() -> None:
     assert value(loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_label_smoothing_is_the_final_classifier_s() -> None:
+    """A share of the target goes to all classes alike; heads are not smoothed."""
+    log_softmax = FINAL - np.log(np.exp(FINAL).sum(axis=1, keepdims=True))
+    smoothed = 0.7 * cross_entropy(FINAL) - 0.3 * log_softmax.mean()
+    assert value(ExitLoss("none", label_smoothing=0.3)) == pytest.approx(smoothed, rel=1e-5)
+    heads = value(ExitLoss("confidence")) - cross_entropy(FINAL)
+    assert value(ExitLoss("confidence", label_smoothing=0.3)) == pytest.approx(smoothed + heads, rel=1e-5)
+
+
 def test_without_heads_only_the_final_classifier_counts() -> None:
     assert value(ExitLoss("none")) == pytest.approx(cross_entropy(FINAL), rel=1e-5)
 

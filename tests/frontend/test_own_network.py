@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import ceesim
 from ceesim import cli
-from ceesim.errors import DataError, OptionError, PolicyError, WorkloadError
+from ceesim.errors import CeesimError, DataError, OptionError, PolicyError, WorkloadError
 from ceesim.frontend.live import run_live
 from ceesim.frontend.loss import ExitLoss
 
@@ -59,7 +59,6 @@ def test_the_page_works_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert trace.workload.name == "my_net"
     assert trace.training["alpha"] == 12
     assert not re.search(r"(from|import) ceesim\.", program)
-    replace(trace, split="val").save("mine_val.npz")
     commands = re.findall(r"^    ceesim (.*)$", page, re.MULTILINE)
     assert len(commands) == 4
     assert [cli.exit_code(command.split()) for command in commands] == [0] * 4
@@ -154,3 +153,141 @@ def test_what_does_not_fit_is_refused_in_words(network: ceesim.ExitNetwork) -> N
         network.trace(IMAGES, LABELS[:-1], dataset="noise", split="test")
     with pytest.raises(WorkloadError, match=r"got \(1, 4\), \(1, 4\), \(1, 4\); expected \(batch, 5\)"):
         ceesim.ExitNetwork(Branched(), taps=[], num_classes=5, input_shape=(3, 8, 8))
+
+
+def test_what_training_was_is_said_or_not_known(network: ceesim.ExitNetwork) -> None:
+    silent = network.trace(IMAGES, LABELS, dataset="noise", split="test")
+    assert silent.training == {}
+    with pytest.raises(PolicyError, match="alpha"):
+        silent.under({"name": "exclude", "beta": 0.5, "calibration": "prior"})
+    told = network.trace(IMAGES, LABELS, dataset="noise", split="test", heads="confidence")
+    assert told.training == {"heads": "confidence", "alpha": None}
+
+
+class Mean(nn.Module):
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images - images.mean(self.axis, keepdim=True)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_inputs_that_meet_in_their_batch_are_refused(axis: int) -> None:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), Mean(axis), nn.ReLU(), nn.Linear(8, 4))
+    network = ceesim.ExitNetwork(backbone, taps=["3"], num_classes=4, input_shape=(3, 8, 8))
+    if axis == 1:
+        network.trace(IMAGES, LABELS, dataset="noise", split="test")
+        return
+    with pytest.raises(WorkloadError, match="depends on the others in its batch"):
+        network.trace(IMAGES, LABELS, dataset="noise", split="test")
+
+
+def test_a_network_that_cannot_be_exported_is_refused_before_it_runs() -> None:
+    passes = []
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ELU(), nn.Flatten(), nn.Linear(144, 4))
+    backbone.register_forward_hook(lambda *_: passes.append(1))
+    network = ceesim.ExitNetwork(backbone, taps=["0"], num_classes=4, input_shape=(3, 8, 8))
+    before = len(passes)
+    with pytest.raises(WorkloadError, match="elu"):
+        network.trace(IMAGES, LABELS, dataset="noise", split="test", batch=1)
+    assert len(passes) - before <= 2
+
+
+def test_own_heads_read_what_ours_do_not() -> None:
+    """A Conv1d's features are averaged over time, not over channels."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv1d(2, 6, 5), nn.ReLU(), nn.Conv1d(6, 6, 5), nn.Flatten(), nn.Linear(72, 4))
+    head = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 4))
+    network = ceesim.ExitNetwork(backbone, taps=["1"], num_classes=4, input_shape=(2, 20), heads=[head])
+    signals = torch.randn(5, 2, 20)
+    trace = network.trace(signals, torch.arange(5) % 4, dataset="noise", split="test")
+    assert trace.logits is not None
+    with torch.no_grad():
+        expected = head(backbone[1](backbone[0](signals)))
+    np.testing.assert_allclose(trace.logits[:, 0], expected.numpy(), atol=2e-3)
+    with pytest.raises(WorkloadError, match="one head per tap"):
+        ceesim.ExitNetwork(backbone, taps=["1"], num_classes=4, input_shape=(2, 20), heads=[])
+    with pytest.raises(WorkloadError, match="does not make one row of logits"):
+        ceesim.ExitNetwork(backbone, taps=["1"], num_classes=4, input_shape=(2, 20), heads=[nn.Flatten()])
+    with pytest.raises(WorkloadError, match="cannot read it"):
+        ceesim.ExitNetwork(backbone, taps=["1"], num_classes=4, input_shape=(2, 20), heads=[nn.Linear(3, 4)])
+
+
+def test_a_layer_that_writes_in_place_behind_a_tapped_vector_trains() -> None:
+    backbone = nn.Sequential(nn.Linear(3, 8), nn.ReLU(inplace=True), nn.Linear(8, 4))
+    network = ceesim.ExitNetwork(backbone, taps=["0"], num_classes=4, input_shape=(3,))
+    torch.autograd.backward(network.loss(network(torch.randn(5, 3)), torch.arange(5) % 4))
+    assert all(weight.grad is not None for weight in network.heads.parameters())
+
+
+def test_heads_take_the_backbone_s_type() -> None:
+    backbone = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    network = ceesim.ExitNetwork(backbone, taps=["1"], num_classes=4, input_shape=(3,))
+    inputs = torch.randn(5, 3, dtype=torch.float64)
+    assert network.trace(inputs, torch.arange(5) % 4, dataset="d", split="s").capture["precision"] == "float64"
+    with pytest.raises(DataError, match=r"got float32; expected float64"):
+        network.trace(inputs.float(), torch.arange(5) % 4, dataset="d", split="s")
+
+
+def test_a_tuple_of_one_is_a_network_without_exits() -> None:
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(3, 4)
+
+        def forward(self, inputs: Tensor) -> tuple[Tensor]:
+            return (self.last(inputs),)
+
+    network = ceesim.ExitNetwork(Alone(), taps=[], num_classes=4, input_shape=(3,))
+    assert [logits.shape for logits in network(torch.randn(5, 3))] == [(5, 4)]
+    assert network.trace(torch.randn(5, 3), torch.arange(5) % 4, dataset="d", split="s").workload.num_exits == 0
+
+
+def test_classifiers_of_training_alone_are_refused_in_words() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            logits = self.last(self.first(inputs))
+            return (logits, logits) if self.training else logits
+
+    network = ceesim.ExitNetwork(Auxiliary(), taps=["first"], num_classes=4, input_shape=(3,))
+    with pytest.raises(WorkloadError, match="more than its logits") as error:
+        network.train()(torch.randn(5, 3))
+    assert error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ceesim.ExitNetwork(nn.Conv2d(1, 4, 3), [], 4, input_shape=(3, 8, 8)), "does not run on one input"),
+        (lambda: ceesim.ExitNetwork(nn.Bilinear(3, 3, 4), [], 4, input_shape=(3,)), "does not run on one input"),
+        (lambda: ceesim.ExitNetwork(nn.Linear(3, 1), [], 1, input_shape=(3,)), "one class leaves nothing to decide"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused_in_words(build: Any, words: str) -> None:
+    with pytest.raises(WorkloadError, match=words) as error:
+        build()
+    assert error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "options", "words"),
+    [
+        (IMAGES.numpy(), LABELS, {}, "the images are no tensor"),
+        ((IMAGES * 20).to(torch.uint8), LABELS, {}, "not of the type"),
+        (IMAGES, LABELS + 0.7, {}, "labels are whole numbers"),
+        (IMAGES, LABELS, {"batch": 0}, "the batch is out of range"),
+        (IMAGES, LABELS, {"alpha": float("nan")}, "alpha out of range"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_in_words(
+    network: ceesim.ExitNetwork, images: Any, labels: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CeesimError, match=words):
+        network.trace(images, labels, dataset="noise", split="test", **options)

@@ -22,6 +22,7 @@ def test_the_published_configurations() -> None:
     assert (plain.learning_rate, plain.gamma) == (0.1, 0.2)
     assert resnet == plain
     assert (alexnet.epochs, alexnet.learning_rate, alexnet.schedule, alexnet.augment) == (50, 0.001, "cosine", False)
+    assert alexnet.weight_decay == 5e-4
 
 
 def test_the_paper_s_text() -> None:

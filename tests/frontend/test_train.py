@@ -23,7 +23,8 @@ from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.recipes import recipe
-from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, ResumeWarning, epochs_within, fitting, train
+from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning, start_from
+from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, epochs_within, train
 
 CPU = torch.device("cpu")
 STEPS = 4
@@ -174,7 +175,7 @@ def test_the_csv_has_a_row_per_epoch(parts: Mapping[str, ImagePart], tmp_path: P
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     expected = ["epoch", "learning_rate", "loss", "val_images", "final_accuracy"]
     assert list(rows[0]) == expected + [f"exit{number}_accuracy" for number in range(1, 6)]
-    assert rows[-1]["learning_rate"] == "0"
+    assert rows[-1]["learning_rate"] == "0.00166667"  # of the last step: at the end of the run it is 0
     assert progress.started == (3, STEPS * 20, 0)
     assert len(progress.rows) == 3
 
@@ -273,15 +274,71 @@ def test_a_time_budget_times_one_process_s_share_of_a_batch(
     assert set(seen) == {config().recipe.batch // 2}
 
 
-def test_initial_weights_that_fit_are_taken(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+def test_initial_weights_that_fit_are_taken() -> None:
     weights = config(seed=9).build().backbone.state_dict()
     weights["classifier.6.weight"] = torch.zeros(1000, 4096)
     backbone = config().build().backbone
-    loaded = fitting(backbone, weights)
-    assert "classifier.6.weight" not in loaded
+    with pytest.warns(InitialWeightsWarning, match=r"15 of 16 .*; these start fresh: classifier\.6\.weight$"):
+        start_from(backbone, weights)
     assert torch.equal(backbone.state_dict()["features.0.weight"], weights["features.0.weight"])
-    with pytest.raises(TrainingError, match="no weight fits the network"):
-        fitting(backbone, {"layer": torch.zeros(1)})
+
+
+def test_initial_weights_of_another_network_are_refused() -> None:
+    """One bias of the same length is no reason to take another network's weights for a beginning."""
+    backbone, other = config().build().backbone, config(network="vggsmall", width=0.06).build().backbone
+    for weights in ({"layer": torch.zeros(1)}, other.state_dict()):
+        with pytest.raises(TrainingError, match="another network's") as error:
+            start_from(backbone, weights)
+        assert error.value.fix
+
+
+def test_images_that_changed_are_noticed(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    with pytest.raises(CrashError):
+        run(parts, tmp_path, Quiet(STEPS + 1))
+    mirrored = ImagePart(np.ascontiguousarray(parts["train"].images[..., ::-1]), parts["train"].labels)
+    with pytest.warns(ResumeWarning, match="made with images"):
+        run({**parts, "train": mirrored}, tmp_path, resume=True)
+
+
+def small_vgg(**changes: object) -> TrainConfig:
+    plain = replace(recipe("quick", "vggsmall", "exclusion"), batch=20, augment=False)
+    pre = Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 32)
+    return config(network="vggsmall", width=0.03, preprocessing=pre, epochs=2, **({"recipe": plain} | changes))
+
+
+def test_the_monitor_leaves_no_trace(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    """Batch norm keeps statistics in training mode: those of validation images must not be among them."""
+    whole = run(parts, tmp_path / "one", config=small_vgg())
+    few = {**parts, "val": parts["val"].take(np.arange(20))}
+    assert_same_weights(whole, run(few, tmp_path / "two", config=small_vgg()))
+
+
+@pytest.mark.parametrize("change", [{}, {"augment": True}, {"cutout": 12}])
+def test_every_step_sees_its_own_images(
+    parts: Mapping[str, ImagePart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def step(self: object, images: torch.Tensor, labels: torch.Tensor, learning_rate: float) -> torch.Tensor:
+        seen.append(images.clone())
+        return torch.zeros(())
+
+    monkeypatch.setattr("ceesim.frontend.train._Step.__call__", step)
+    settings = small_vgg()
+    run(parts, tmp_path, config=replace(settings, recipe=replace(settings.recipe, **change)))
+    first, second = torch.cat(seen[:STEPS]), torch.cat(seen[STEPS:])
+    assert not torch.equal(first, second)
+    original = {image.tobytes() for image in parts["train"].images}
+    untouched = [image.numpy().tobytes() in original for image in (*first, *second)]
+    assert all(untouched) if not change else sum(untouched) < len(untouched) / 4
+    if not change:  # both epochs are the whole set
+        assert sorted(image.numpy().tobytes() for image in first) == sorted(original)
+
+
+def test_the_csv_tells_the_rate_of_an_epoch_s_last_step(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    steps = small_vgg(recipe=replace(recipe("code", "vggsmall", "exclusion"), batch=20))
+    rates = [row["learning_rate"] for row in run(parts, tmp_path, config=replace(steps, epochs=10)).history]
+    assert rates == pytest.approx([0.02] * 3 + [0.002] * 3 + [0.0002] * 2 + [0.00002] * 2)
 
 
 def damage(path: Path, kind: str) -> None:

@@ -16,7 +16,7 @@ from ceesim.errors import DataError, MissingExtraError
 from ceesim.frontend.data.files import Files
 from ceesim.frontend.data.images import ImageData, ImagePart, Images
 
-_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"})
 _PARTS: Final = ("train", "val", "test")
 
 
@@ -73,6 +73,13 @@ def _decode(content: bytes, where: str) -> Images:
         raise MissingExtraError.of("pillow", "torch", "reading images") from None
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut them off at 255
+                raise DataError(
+                    "an image of more than 8 bits per channel",
+                    where=where,
+                    got=f"Pillow's mode {image.mode}",
+                    fix="convert the images to 8 bits first",
+                )
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"an image cannot be decoded: {error}", where=where) from None

@@ -5,6 +5,7 @@ Validation is a seeded hold-out of the training set and is never augmented; the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,12 @@ class ImagePart:
         """Up to `at_most` images, evenly spaced: files lie grouped by class, so the first ones are no sample."""
         count = min(at_most, len(self))
         return self.take(np.arange(count) * len(self) // count)
+
+    def sha256(self) -> str:
+        """Of the pixels and the labels: two decoders may differ by a grey level."""
+        content = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        content.update(np.ascontiguousarray(self.labels, "<i8").data)
+        return content.hexdigest()
 
     def take(self, indices: npt.NDArray[np.int64]) -> ImagePart:
         """The images and labels at `indices`."""

@@ -70,7 +70,7 @@ def load_images(source: str, *, name: str | None = None) -> ImageData:
 def _locate(source: str) -> tuple[Path, str]:
     path = Path(source).expanduser()
     if path.exists():
-        return path, path.name.split(".")[0]
+        return path, path.resolve().name.split(".")[0]
     known = _KNOWN.get(source.lower())
     places = [Path(), Path("data")] + ([Path(os.environ["CEESIM_DATA"])] if os.environ.get("CEESIM_DATA") else [])
     looked = [place / file for place in places for file in (known.files if known else (source,))]

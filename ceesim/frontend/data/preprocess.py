@@ -28,12 +28,12 @@ class Preprocessing:
 
     @classmethod
     def of(cls, images: Images, image_size: int) -> Preprocessing:
-        """Mean and standard deviation of the training images, to four digits."""
+        """Mean and standard deviation of the training images, to four digits; a constant channel's is taken for 1."""
         counts = np.stack([np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(3)])
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(axis=1)
-        std = np.sqrt(counts @ levels**2 / counts.sum(axis=1) - mean**2)
-        return cls(_rounded(mean), _rounded(std), image_size)
+        std = np.sqrt(np.maximum(counts @ levels**2 / counts.sum(axis=1) - mean**2, 0))
+        return cls(_rounded(mean), _rounded(np.where(std < 5e-5, 1, std)), image_size)
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [batch, 3, height, width] to float32 [batch, 3, image_size, image_size], channels last in memory."""
