@@ -47,10 +47,19 @@ def choose_policy(
 
 
 def _record(name: str, num_exits: int, beta: str | None, threshold: float | None) -> dict[str, Any]:
+    if name == "external":
+        raise OptionError(
+            "external decisions cannot be replayed", where="--policy", fix="a trace that holds them needs no --policy"
+        )
     needs_beta, needs_threshold = name in _BETA, name in _THRESHOLD or name in _COUNT
     if (beta is not None) != needs_beta or (threshold is not None) != needs_threshold:
         needed = "--beta" if needs_beta else "--threshold" if needs_threshold else "neither --beta nor --threshold"
-        raise OptionError(f"policy {name} takes {needed}", where="--policy", got=_given(beta, threshold))
+        raise OptionError(
+            f"policy {name} takes {needed}",
+            where="--policy",
+            got=_given(beta, threshold),
+            fix="give that, or a policy.json, which holds its own; ceesim search --out policy.json writes one",
+        )
     if beta is not None:
         return {"name": name, "beta": _vector(beta, num_exits)}
     if name in _THRESHOLD:

@@ -101,7 +101,7 @@ def head_accuracy(trace: ExitTrace) -> HeadAccuracy:
     width = trace.workload.num_exits + 2
     right = np.bincount(exit_index[trace.predictions[known] == labels], minlength=width)[1:]
     released = _share(right, np.bincount(exit_index, minlength=width)[1:])
-    if trace.logits is None or trace.final_logits is None:
+    if trace.logits is None or trace.final_logits is None or not known.any():
         return HeadAccuracy(None, released)
     heads = [trace.logits[known, i].argmax(axis=1) for i in range(trace.workload.num_exits)]
     on_all = [np.mean(head == labels) for head in (*heads, trace.final_logits[known].argmax(axis=1))]

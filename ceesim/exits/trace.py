@@ -112,11 +112,22 @@ class ExitTrace:
             policy: anything that `as_policy` takes; calibration finds its α in `training`.
 
         Raises:
-            TraceError: if an array does not fit the network, or a logit is too large for `dtype`.
+            TraceError: if an array does not fit the network, labels are no integers, or a logit is too large for
+                `dtype`.
             PolicyError: if the policy was made for another number of exits.
         """
         with np.errstate(over="ignore"):
             stored, stored_final = logits.astype(dtype), final_logits.astype(dtype)
+        for name, rounded, given in (("logits", stored, logits), ("final_logits", stored_final, final_logits)):
+            if not np.isfinite(rounded).all() and np.isfinite(given).all():
+                raise TraceError(
+                    f"too large for {rounded.dtype}",
+                    where=name,
+                    got=float(np.abs(given).max()),
+                    fix="store them as dtype=np.float32",
+                )
+        if np.asarray(labels).dtype.kind not in "iu":
+            raise TraceError("labels are whole numbers", where="labels", got=np.asarray(labels).dtype)
         known = np.asarray(labels, np.int64)
         if logits.ndim != 3 or logits.shape[1] != workload.num_exits:
             raise TraceError("one row of logits per exit is needed", where="logits", got=logits.shape)
@@ -294,6 +305,8 @@ def _read(archive: Archive) -> ExitTrace:
     arrays: dict[str, Any] = {}
     for name, header in headers.items():
         array = archive.read(name)
+        if header.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+            raise TraceError("out of range", where=name, got=array.max())
         arrays[name] = array.astype(np.int64) if header.dtype.kind in "iu" and name != "remaining" else array
     return ExitTrace(
         workload=workload,

@@ -14,7 +14,7 @@ from ceesim.exits.exclusion import Exclude
 from ceesim.exits.npz import Header
 from ceesim.exits.policy import Decisions, ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
-from ceesim.exits.references import External
+from ceesim.exits.references import External, Fixed, Oracle, Patience
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -106,6 +106,7 @@ def check(trace: ExitTrace) -> None:
         if not inside.all():
             raise _first("density", ~inside, "not a share from 0 to 1", trace.density)
     _check_kept(trace)
+    _check_references(trace)
     _check_remaining(trace)
 
 
@@ -133,6 +134,22 @@ def _check_kept(trace: ExitTrace) -> None:
     left = allowed[trace.exit_index]
     if not left.all():
         raise _first("exit_index", ~left, "left at an exit that the policy does not keep", trace.exit_index)
+
+
+def _check_references(trace: ExitTrace) -> None:
+    """What `fixed`, `patience` and `oracle` cannot have done, logits or not."""
+    policy, exit_index = trace.policy, trace.exit_index
+    if isinstance(policy, Fixed):
+        wrong, expected = exit_index != policy.exit_index, f"{policy.exit_index}"
+    elif isinstance(policy, Patience):
+        wrong, expected = exit_index < min(policy.heads, trace.workload.num_exits + 1), f"{policy.heads} or later"
+    elif isinstance(policy, Oracle):
+        early = exit_index <= trace.workload.num_exits
+        wrong, expected = early & (trace.predictions != trace.labels), "early only where the prediction is right"
+    else:
+        return
+    if wrong.any():
+        raise _first("exit_index", wrong, f"not what policy {policy.name!r} does", exit_index, expected)
 
 
 def _check_remaining(trace: ExitTrace) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ceesim.errors import OptionError
 from ceesim.exits.policy import ExitPolicy
+from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
 
 
@@ -41,13 +42,12 @@ def run_live(
 
     Raises:
         PolicyError: if the policy is for another number of exits.
-        OptionError: if the exits are the module's own, and not tapped.
+        OptionError: if the exits are the module's own, and not tapped; if what follows a tap also reads other tensors.
     """
     if len(network.taps) != network.num_exits:
         raise OptionError(
             "a module with exits of its own cannot be stopped from outside", got=type(network.backbone).__name__
         )
-    network.eval()
     num_inputs, num_exits = len(images), network.num_exits
     exit_index = np.full(num_inputs, num_exits + 1, dtype=np.int64)
     predictions = np.full(num_inputs, -1, dtype=np.int64)
@@ -75,10 +75,20 @@ def run_live(
         if number in kept
     ]
     try:
-        final = rounded(network.backbone(images))
+        with evaluating(network):
+            final = rounded(network.backbone(images))
         predictions[running] = policy.finish(final, state)
     except _EveryoneLeft:
         pass
+    except RuntimeError as error:
+        if len(running) == num_inputs:
+            raise
+        raise OptionError(
+            "the layers behind a tap read more than what it puts out, for instance around a residual branch: the batch "
+            "cannot shrink there",
+            got=str(error).splitlines()[0],
+            fix="tap where one tensor holds all that the rest of the network reads",
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -170,6 +170,7 @@ class ExitNetwork(nn.Module):
         heads: str | None = None,
         alpha: float | None = None,
         batch: int = 250,
+        dtype: npt.DTypeLike = np.float16,
     ) -> ExitTrace:
         """What every exit says about every input, as the trace that `ceesim.run` replays; ``.save(path)`` writes it.
 
@@ -182,6 +183,7 @@ class ExitNetwork(nn.Module):
             heads, alpha: what `loss` was given in training; without either the trace does not say, and calibration by
                 the prior, which needs to know, is refused.
             batch: inputs per forward pass.
+            dtype: of the stored logits, float16 or float32; what is decided, is decided on them.
 
         Raises:
             DataError: if there are no images, not as many whole-numbered labels, or images of another shape than
@@ -189,6 +191,7 @@ class ExitNetwork(nn.Module):
             OptionError: if `heads` or `alpha` is none that `loss` knows, or `batch` is below 1.
             WorkloadError: if the network cannot be exported, or what it says of an input depends on its batch.
             PolicyError: if the policy is none, or for another number of exits.
+            TraceError: if a logit is too large for `dtype`.
         """
         from ceesim.frontend.record import record_trace  # which imports this module
 
@@ -203,6 +206,7 @@ class ExitNetwork(nn.Module):
             heads=heads,
             alpha=alpha,
             batch=batch,
+            dtype=dtype,
         )
 
 

@@ -9,13 +9,14 @@ per output channel, its bias to the product of the two. Products are summed as i
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ceesim.errors import WorkloadError
+from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
 
 _LIMIT = 127
@@ -71,17 +72,21 @@ def quantized(network: ExitNetwork, calibration: Iterable[Tensor]) -> ExitNetwor
     Raises:
         WorkloadError: if a BatchNorm follows no convolution or linear layer, or there is nothing to calibrate on.
     """
+    batches = list(calibration)
+    if not batches:
+        raise WorkloadError("nothing to calibrate int8 scales on", fix="give at least one batch of images")
     copied = copy.deepcopy(network).eval()
+    with evaluating(network):
+        before = network(batches[0])
     _fold_batch_norms(copied)
+    _check_folded(before, copied(batches[0]))
     observers: dict[str, _Observer] = {}
     for name, layer in list(copied.named_modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             observers[name] = _Observer(layer)
             _replace(copied, name, observers[name])
-    for images in calibration:
+    for images in batches:
         copied(images)
-    if not any(observer.largest for observer in observers.values()):
-        raise WorkloadError("nothing to calibrate int8 scales on", fix="give at least one batch of images")
     for name, observer in observers.items():
         _replace(copied, name, Int8Layer(observer.layer, observer.largest))
     return copied
@@ -102,6 +107,17 @@ def _fold_batch_norms(network: nn.Module) -> None:
                 parent.register_module(before[0], _fused(before[1], child))
                 parent.register_module(name, nn.Identity())
             before = (name, child)
+
+
+def _check_folded(before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+    """See that folding changed no more than rounding does: forward need not follow the order of registration."""
+    for exact, folded in zip(before, after, strict=True):
+        if float((exact - folded).abs().max()) > 1e-3 * max(1.0, float(exact.abs().max())):
+            raise WorkloadError(
+                "a BatchNorm does not run right behind the layer that is registered before it",
+                got="other logits once it is folded into that layer",
+                fix="register each BatchNorm right after its layer",
+            )
 
 
 def _fused(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:

@@ -34,6 +34,7 @@ def record_trace(
     heads: str | None,
     alpha: float | None,
     batch: int,
+    dtype: npt.DTypeLike,
 ) -> ExitTrace:
     """What `ExitNetwork.trace` returns; its arguments are explained there.
 
@@ -42,6 +43,7 @@ def record_trace(
         OptionError: if `heads` or `alpha` is none that a loss knows, or `batch` is below 1.
         WorkloadError: if the network cannot be exported, or what it says of an input depends on its batch.
         PolicyError: if the policy is none, or for another number of exits.
+        TraceError: if a logit is too large for `dtype`.
     """
     if batch < 1:
         raise OptionError("the batch is out of range", got=batch, expected="1 or more")
@@ -68,6 +70,7 @@ def record_trace(
         policy,
         dataset=dataset,
         split=split,
+        dtype=dtype,
         training=training,
         capture={"precision": precision, "num_inputs": len(inputs), "batch": batch},
         provenance=made,

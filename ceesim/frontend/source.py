@@ -51,7 +51,7 @@ def load_source(
         num_classes: of shipped networks; 10 if not given.
         width: of shipped networks.
         input_shape: of the user's module; not needed if it has an attribute of that name, as every ExitNetwork does.
-        device: where parameters are made, by seed 0; "meta" makes none.
+        device: where parameters are made, by seed 0; "meta" makes none, unless the user's code needs them.
 
     Raises:
         OptionError: if there is no such network, file, name or device, or an option does not belong to it.
@@ -67,11 +67,21 @@ def load_source(
             return _shipped(source, num_classes, width, input_shape)
         if num_classes is not None or width != 1.0:
             raise OptionError("classes and width belong to shipped networks", where=source, fix="leave them out")
-        module = _made(source, _imported(place, source), name).to(device)
+        module = _users_module(source, place, name, device)
     shape = input_shape or getattr(module, "input_shape", None)
     if shape is None:
         raise OptionError("the shape of one input is not known", where=source, fix="add --input-shape 3,32,32")
     return Source(module, name, tuple(shape))
+
+
+def _users_module(source: str, place: str, name: str, device: str) -> nn.Module:
+    try:
+        return _made(source, _imported(place, source), name).to(device)
+    except (OptionError, NotImplementedError) as error:
+        if device != "meta" or "meta tensor" not in str(error):
+            raise
+        with torch.device("cpu"):  # the code computes with values while it builds the module
+            return _made(source, _imported(place, source), name).to(device)
 
 
 def _shipped(name: str, num_classes: int | None, width: float, input_shape: tuple[int, ...] | None) -> Source:
@@ -91,18 +101,21 @@ def _imported(place: str, source: str) -> ModuleType:
     with _users_code(source, f"importing {place}"):
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        spec = spec_from_file_location(Path(place).stem, place)
+        spec = spec_from_file_location(f"ceesim_user_{Path(place).stem}", place)  # a name that hides no other module
         if spec is None or spec.loader is None or not Path(place).is_file():
             raise OptionError("no such file", where=source, got=place)
         module = module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses and pickles look their module up there
         spec.loader.exec_module(module)
         return module
 
 
 @contextmanager
 def _users_code(source: str, doing: str) -> Iterator[None]:
-    """Run code that may raise anything, with the working directory to import from."""
-    sys.path.insert(0, "")
+    """Run code that may raise anything, with the working directory and its own folder to import from."""
+    place = source.rpartition(":")[0]
+    folders = [str(Path(place).parent), ""] if place.endswith(".py") else [""]
+    sys.path[:0] = folders
     try:
         yield
     except CeesimError:
@@ -110,7 +123,8 @@ def _users_code(source: str, doing: str) -> Iterator[None]:
     except Exception as error:
         raise OptionError(f"{doing} fails", where=source, got=f"{type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove("")
+        for folder in folders:
+            sys.path.remove(folder)
 
 
 def _made(source: str, file: ModuleType, name: str) -> nn.Module:

@@ -59,6 +59,40 @@ def test_a_module_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert found["backbone"] == {"macs": 36 * 36 + 720, "flops": 2 * (36 * 36 + 720) + 144, "weights": 36 + 4 + 725}
 
 
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+import torch
+from torch import nn
+from helper_of_own import CHANNELS
+
+@dataclass
+class Sizes:
+    rates: list[float]
+
+def network():
+    sizes = Sizes([rate.item() for rate in torch.linspace(0, 0.1, 3)])
+    assert len(sizes.rates) == 3
+    return nn.Sequential(nn.Conv2d(1, CHANNELS, 3), nn.Flatten(), nn.Linear(36 * CHANNELS, 5))
+"""
+
+
+def test_ordinary_code_of_ones_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Dataclasses, a module beside it, values computed while it is built: on meta tensors there are none."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "helper_of_own.py").write_text("CHANNELS = 2\n")
+    found = json.loads(said([f"{tmp_path / 'own.py'}:network", "--input-shape", "1,8,8", "--json"], capfd))
+    assert found["backbone"]["macs"] == 36 * 2 * 9 + 72 * 5
+
+
+def test_shared_weights_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\nlayer = nn.Linear(4, 4)\nnetwork = nn.Sequential(layer, nn.ReLU(), layer)\n"
+    )
+    assert exit_code(["flops", f"{tmp_path / 'own.py'}:network", "--input-shape", "4"]) == 0
+    assert "note: network uses weights several times" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

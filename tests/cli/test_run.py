@@ -77,6 +77,7 @@ def test_overrides_and_policies_change_what_is_run() -> None:
         (["--set", "residency=auto"], "--rates"),
         (["--set", "residency=auto", "--rates", "vgg_w025_c10.npz"], "the very inputs that are measured"),
         (["--policy", "exclude"], "takes --beta"),
+        (["--policy", "external"], "external decisions cannot be replayed"),
         (["--policy", "exclude", "--beta", "0.5,0.5"], "another number of exits"),
         (["--policy", "exclude", "--beta", "much"], "not a list of numbers"),
         (["--policy", "fixed", "--threshold", "1.5"], "whole number"),

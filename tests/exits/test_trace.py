@@ -96,10 +96,28 @@ def test_logits_are_rounded_before_deciding_and_flips_are_counted() -> None:
 
 def test_logits_too_large_for_their_type_are_refused() -> None:
     logits = np.full((1, 1, 2), 1e6, np.float32)
-    with pytest.raises(TraceError, match="not a finite number"):
+    with pytest.raises(TraceError, match=r"logits: too large for float16 \(got 1000000") as error:
         ExitTrace.from_logits(
             chain(1, 2), np.array([0]), logits, np.zeros((1, 2)), Never(), dataset="made up", split="test"
         )
+    assert error.value.fix == "store them as dtype=np.float32"
+
+
+def test_labels_are_whole_numbers_that_fit(tmp_path: Path) -> None:
+    logits = np.zeros((1, 1, 2), np.float32)
+    with pytest.raises(TraceError, match="labels are whole numbers"):
+        ExitTrace.from_logits(
+            chain(1, 2), np.array([0.7]), logits, np.zeros((1, 2)), Never(), dataset="made up", split="test"
+        )
+    save_trace(toy_trace(), tmp_path / "toy.npz")
+    arrays = dict(np.load(tmp_path / "toy.npz"))
+    arrays["labels"] = arrays["labels"].astype(np.uint64)
+    np.savez(tmp_path / "unsigned.npz", **arrays)
+    assert load_trace(tmp_path / "unsigned.npz").num_inputs == toy_trace().num_inputs
+    arrays["labels"][3] = 2**64 - 1  # −1, unknown, if it were cast
+    np.savez(tmp_path / "unsigned.npz", **arrays)
+    with pytest.raises(TraceError, match="labels: out of range"):
+        load_trace(tmp_path / "unsigned.npz")
 
 
 def test_masked_predictions_stand_beside_the_others_where_they_differ() -> None:
@@ -145,6 +163,15 @@ def test_decisions_alone_are_a_trace(policy: ExitPolicy, tmp_path: Path) -> None
     same(load_trace(tmp_path / "toy.npz"), trace)
     with pytest.raises(TraceError, match="decisions only"):
         trace.under(Never())
+
+
+@pytest.mark.parametrize(("policy", "exit_index"), [(Fixed(1), 4), (Patience(3), 2), (Oracle(), 2)])
+def test_decisions_that_their_policy_cannot_have_taken_are_refused(policy: ExitPolicy, exit_index: int) -> None:
+    """Without logits nothing is replayed; what these three cannot do is plain all the same."""
+    labels, *_ = heads(4, 3, 3)
+    wrong = (labels + 1) % 3
+    with pytest.raises(TraceError, match=f"exit_index: input 0: not what policy '{policy.name}' does"):
+        ExitTrace(chain(3, 3), "made up", "test", policy, labels, np.full(4, exit_index), wrong)
 
 
 def test_who_excludes_says_what_remains_and_others_need_not() -> None:

@@ -31,6 +31,7 @@ from ceesim.frontend.evaluate import collect_logits
 from ceesim.frontend.export import export
 from ceesim.frontend.live import run_live
 from ceesim.frontend.models import build_network
+from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.quantize import Int8Layer, quantized
 from ceesim.frontend.recipes import recipe
 from ceesim.frontend.train import CHECKPOINT, train
@@ -107,6 +108,17 @@ def one_by_one(path: Path, part: ImagePart) -> tuple[np.ndarray, list[Tensor], n
     return logits, [preprocessing(torch.from_numpy(part.images[row : row + 1])) for row in range(len(part))], network
 
 
+def spread(logits: np.ndarray, share: float) -> Exclude:
+    """A policy by which about this share of those that reach an exit stay; several exits are taken."""
+    pairs = np.partition(logits[:, :-1].astype(float), (-2, -1), axis=2)[:, :, -2:]
+    second, largest = np.moveaxis(pairs, 2, 0)
+    ratios = (1 + np.exp(-largest)) / (1 + np.exp(-second))  # an input leaves where β exceeds this
+    policy = Exclude(tuple(float(np.quantile(each, share)) for each in ratios.T))
+    left = replay(policy, logits[:, :-1], logits[:, -1]).exit_index
+    assert len(np.unique(left)) > 2
+    return policy
+
+
 def check_live(path: Path, part: ImagePart, tested: list[ExitPolicy]) -> None:
     logits, images, network = one_by_one(path, part)
     for policy in tested:
@@ -120,8 +132,9 @@ def check_live(path: Path, part: ImagePart, tested: list[ExitPolicy]) -> None:
 def test_live_truncated_execution_equals_replay(
     trained: Callable[[str], Path], digits: ImageData, network: str
 ) -> None:
-    path = trained(network)
-    check_live(path, digits.test.take(np.arange(12)), policies(Checkpoint.load(path).network().num_exits))
+    path, part = trained(network), digits.test.take(np.arange(12))
+    logits, *_ = one_by_one(path, part)
+    check_live(path, part, [spread(logits, 0.3), *policies(Checkpoint.load(path).network().num_exits)])
 
 
 @pytest.mark.slow
@@ -132,12 +145,7 @@ def test_live_truncated_execution_equals_replay_on_1000_images(
     path = trained(network)
     part = digits.train.take(np.arange(1000))
     logits, *_ = one_by_one(path, part)
-    second, largest = np.moveaxis(np.partition(logits[:, :-1].astype(float), (-2, -1), axis=2)[:, :, -2:], 2, 0)
-    ratios = (1 + np.exp(-largest)) / (1 + np.exp(-second))  # an input leaves where β exceeds this
-    policy = Exclude(tuple(float(np.quantile(each, 0.3)) for each in ratios.T))
-    left = np.bincount(replay(policy, logits[:, :-1], logits[:, -1]).exit_index, minlength=logits.shape[1] + 1)
-    assert np.count_nonzero(left) > 2  # several exits are taken
-    check_live(path, part, [policy])
+    check_live(path, part, [spread(logits, 0.3)])
 
 
 def test_live_execution_computes_nothing_behind_the_exit(trained: Callable[[str], Path], digits: ImageData) -> None:
@@ -156,12 +164,36 @@ def test_live_execution_computes_nothing_behind_the_exit(trained: Callable[[str]
     assert ran == [12]
 
 
+def test_a_tap_beside_a_branch_cannot_shrink_the_batch() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.branch, self.last = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = self.first(inputs)
+            logits: Tensor = self.last(hidden + self.branch(hidden))
+            return logits
+
+    torch.manual_seed(0)
+    network = ExitNetwork(Residual(), taps=["branch"], num_classes=4, input_shape=(3,))
+    inputs = torch.randn(20, 3)
+    with torch.no_grad():
+        sure = np.sort(confidence(network(inputs)[0].numpy().astype(np.float16)))
+    network.train()
+    with pytest.raises(OptionError, match="cannot shrink there") as error:
+        run_live(network, inputs, Score(ScoreKind.CONFIDENCE, (float(sure[12]),)))
+    assert error.value.fix
+    assert network.training
+
+
 def test_live_execution_in_a_batch_shrinks_the_batch_and_changes_no_decision(
     trained: Callable[[str], Path], digits: ImageData
 ) -> None:
     network = Checkpoint.load(trained("vggsmall")).network()
     images = Preprocessing((0.3,) * 3, (0.4,) * 3, 32)(torch.from_numpy(digits.test.images[:40]))
-    policy = Exclude((0.7,) * 6)
+    with torch.no_grad():
+        policy = spread(torch.stack(network(images), dim=1).numpy(), 0.3)
     # float32 decisions: other batch sizes may sum in another order, a rounding apart
     together = run_live(network, images, policy, np.float32)
     alone = [run_live(network, images[row : row + 1], policy, np.float32) for row in range(40)]
@@ -300,7 +332,36 @@ def test_quantizing_leaves_the_network_alone_and_folds_every_batch_norm() -> Non
             assert float((exact - integer).abs().max()) < 0.2 * float(exact.abs().max())
 
 
+def test_int8_scales_come_from_validation_images(trained: Callable[[str], Path], digits: ImageData) -> None:
+    """Brighter test images change nothing about a trace of the others."""
+    bright = replace(digits, test=ImagePart(digits.test.images | 224, digits.test.labels))
+    ours, theirs = (capture(trained("vggsmall"), each, "val", quantize="int8") for each in (digits, bright))
+    np.testing.assert_array_equal(ours.final_logits, theirs.final_logits)
+
+
+class Crossed(nn.Module):
+    """The norm registered behind the first layer runs behind the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 8)
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.norm(self.second(self.first(inputs))))
+        return logits
+
+
 def test_what_cannot_be_quantized() -> None:
+    torch.manual_seed(0)
+    crossed = ExitNetwork(Crossed(), taps=["norm"], num_classes=4, input_shape=(3,))
+    with torch.no_grad():
+        crossed.backbone.get_submodule("norm").get_parameter("weight").fill_(3)
+    with pytest.raises(WorkloadError, match="does not run right behind the layer"):
+        quantized(crossed, [torch.randn(5, 3)])
+    loose = ExitNetwork(nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 4)), taps=["0"], num_classes=4, input_shape=(3,))
+    with pytest.raises(WorkloadError, match="follows no convolution or linear layer"):
+        quantized(loose, [torch.randn(5, 3)])
     network = build_network("vggsmall", 10, width=0.06)
     with pytest.raises(WorkloadError, match="nothing to calibrate"):
         quantized(network, [])
