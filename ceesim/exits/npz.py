@@ -17,7 +17,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import OutputError, TraceError
+from ceesim.files import replacing
 
 LARGEST_NUM_ARRAYS: Final = 32
 LARGEST_HEADER_BYTES: Final = 1024
@@ -177,9 +178,8 @@ def write_archive(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with zipfile.ZipFile(unfinished, "w") as file:
+        with replacing(path) as stream, zipfile.ZipFile(stream, "w") as file:
             for name, array in arrays.items():
                 member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
                 member.create_system, member.external_attr = 3, 0o644 << 16
@@ -187,9 +187,5 @@ def write_archive(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
                 file.writestr(member, buffer.getbuffer(), compresslevel=6)
-        unfinished.replace(path)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()

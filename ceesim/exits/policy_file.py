@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -20,6 +18,7 @@ from ceesim.exits.exclusion import ODDS, Exclude, Ratio
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
+from ceesim.files import replacing
 
 PolicyLike: TypeAlias = ExitPolicy | Mapping[str, Any] | str | Path
 """What `as_policy` takes for a policy."""
@@ -186,17 +185,12 @@ def write_policy(file: PolicyFile, path: Path, num_exits: int) -> None:
         "kept": list(file.policy.kept(num_exits)),
         "found": dict(file.found),
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        unfinished.write_text(
-            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        unfinished.replace(path)
+        with replacing(path) as stream:
+            stream.write(text.encode())
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def read_policy(path: Path) -> PolicyFile:

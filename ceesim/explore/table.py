@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 
 from ceesim.errors import MissingExtraError, OptionError, OutputError
 from ceesim.explore.experiment import FAILED, Row
+from ceesim.files import replacing
 
 SCHEMA: Final = "ceesim.sweep/1"
 
@@ -223,9 +224,8 @@ def _write(stream: IO[bytes], content: bytes) -> None:
 
 
 def _write_manifest(path: Path, content: Mapping[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.manifest")
-    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(manifest_path(path))
+    with replacing(manifest_path(path)) as file:
+        file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _lock(stream: IO[bytes], path: Path) -> None:

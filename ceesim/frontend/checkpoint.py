@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ceesim.errors import TrainingError
-from ceesim.frontend.atomic import replacing
+from ceesim.files import replacing
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.network import ExitNetwork

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 
 from ceesim.errors import OptionError, TrainingError
+from ceesim.files import replacing
 from ceesim.frontend import distributed
 from ceesim.frontend.amp import autocast
-from ceesim.frontend.atomic import replacing
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart

@@ -13,11 +13,11 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 from ceesim.errors import OutputError
+from ceesim.files import replacing
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
@@ -102,14 +102,11 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        with replacing(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise OutputError(f"cannot write: {error.strerror}", where=str(path), fix="choose another --out") from None
 
 

@@ -116,28 +116,30 @@ def _window_size(op: Op) -> int:
 class _Quirks:
     """How Table I counts one network: operations per MAC of its linear layers, and its miscounted convolutions."""
 
+    num_convs: int
+    """Of the backbone: another network may have the same name."""
     per_linear_mac: int
     convs_with_wrong_channels: frozenset[int] = frozenset()
     """1-based positions in the backbone of convolutions counted with out_channels in place of in_channels."""
 
 
 _TABLE1: Final = {
-    "alexnet": _Quirks(per_linear_mac=3),
-    "vggsmall": _Quirks(per_linear_mac=3, convs_with_wrong_channels=frozenset({3, 5})),
-    "resnet50": _Quirks(per_linear_mac=2),
+    "alexnet": _Quirks(num_convs=5, per_linear_mac=3),
+    "vggsmall": _Quirks(num_convs=6, per_linear_mac=3, convs_with_wrong_channels=frozenset({3, 5})),
+    "resnet50": _Quirks(num_convs=53, per_linear_mac=2),
 }
 
 
 def _table1(workload: Workload) -> dict[str, int]:
     quirks = _TABLE1.get(workload.name)
-    if quirks is None:
+    convs = [op.name for segment in workload.segments for op in segment.backbone if op.kind is OpKind.CONV]
+    if quirks is None or len(convs) != quirks.num_convs:
         raise WorkloadError(
             "the convention table1 is defined for the networks of Table I alone",
             where=workload.name,
-            expected=f"one of {', '.join(_TABLE1)}",
+            expected=f"one of {', '.join(_TABLE1)}, as the paper has them",
             fix="count with std or macs",
         )
-    convs = [op.name for segment in workload.segments for op in segment.backbone if op.kind is OpKind.CONV]
     miscounted = {name for position, name in enumerate(convs, 1) if position in quirks.convs_with_wrong_channels}
     counts = {}
     for op in workload.ops:

@@ -61,12 +61,14 @@ def test_each_kind_of_op(op: Op, macs: int, std: int) -> None:
     assert op_flops(workload)["o"] == std
 
 
-def _tiny(name: str) -> Workload:
+def _tiny(name: str, num_convs: int = 3) -> Workload:
+    more = [conv(f"c{i}", f"c{i - 1}", (6, 4, 4), 6, (1, 1)) for i in range(4, num_convs + 1)]
     ops = (
         conv("c1", INPUT, (1, 4, 4), 2, (1, 1)),
         conv("c2", "c1", (2, 4, 4), 2, (1, 1)),
         conv("c3", "c2", (2, 4, 4), 6, (1, 1)),
-        pool("p", "c3", (6, 4, 4), (2, 2), (2, 2)),
+        *more,
+        pool("p", f"c{num_convs}", (6, 4, 4), (2, 2), (2, 2)),
         adaptive_average_pool("a", "p", (6, 2, 2), (2, 2)),
         reshape("f", "a", (6, 2, 2), (24,)),
         linear("l", "f", (24,), 10, bias=True),
@@ -75,13 +77,13 @@ def _tiny(name: str) -> Workload:
 
 
 def test_the_quirks_of_table1() -> None:
-    vgg = op_flops(_tiny("vggsmall"), Convention.TABLE1)
+    vgg = op_flops(_tiny("vggsmall", 6), Convention.TABLE1)
     assert vgg["c2"] == 2 * 2 * 2 * 16
     assert vgg["c3"] == 2 * 6 * 6 * 16  # out_channels in place of its 2 in_channels
     assert vgg["p"] == 24 * 4
     assert vgg["a"] == 24 * 4  # the identity, at the output size squared
     assert vgg["l"] == 3 * 240
-    resnet = op_flops(_tiny("resnet50"), Convention.TABLE1)
+    resnet = op_flops(_tiny("resnet50", 53), Convention.TABLE1)
     assert resnet["l"] == 2 * 240
     assert resnet["c3"] == 2 * 2 * 6 * 16
 
@@ -91,3 +93,5 @@ def test_table1_knows_its_own_networks_only(count: object) -> None:
     assert callable(count)
     with pytest.raises(WorkloadError, match=r"net: the convention table1 is defined for the networks of Table I alone"):
         count(_tiny("net"), Convention.TABLE1)
+    with pytest.raises(WorkloadError, match=r"vggsmall: the convention table1 is defined"):
+        count(_tiny("vggsmall"), Convention.TABLE1)  # another network of that name

@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from ceesim.frontend.atomic import replacing
+from ceesim.files import replacing
 from ceesim.frontend.data.images import ImageData, ImagePart
 
-_VERSION: Final = "2"
+_VERSION: Final = "3"
 
 
 def cache_dir() -> Path:
