@@ -55,7 +55,8 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
 
     require_torch("ceesim validate")
     from ceesim.cli.flops import shape_of
-    from ceesim.frontend.export import export
+    from ceesim.cli.notes import notes
+    from ceesim.frontend.export import SharedWeightsWarning, export
     from ceesim.frontend.source import load_source
 
     given = {
@@ -65,7 +66,9 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
         "input_shape": shape_of(options["input_shape"]) if options["input_shape"] else None,
     }
     source = load_source(**given, device=options["device"])
-    return source, export(source.module, source.input_shape, name=source.name, width=source.width), given
+    with notes(SharedWeightsWarning):
+        workload = export(source.module, source.input_shape, name=source.name, width=source.width)
+    return source, workload, given
 
 
 @command.command("flops")
