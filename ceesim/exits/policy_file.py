@@ -159,6 +159,11 @@ def as_policy(given: PolicyLike, num_exits: int, *, alpha: float | None = None) 
         if isinstance(record.get(key), int | float):
             record[key] = [record[key]] * num_exits
     if record.get("calibration") == "prior" and record.get("alpha") is None:
+        if alpha is None:
+            raise PolicyError(
+                "calibration by the prior needs the α that the heads were trained with, and the trace does not say it",
+                fix='add "alpha" to the policy, or make the trace with network.trace(…, heads="exclusion")',
+            )
         record["alpha"] = alpha
     return policy_from_json(record)
 
