@@ -134,13 +134,13 @@ def capture(
         split=split,
         density=measured.array() if density else None,
         preprocessing=asdict(config.preprocessing) | {"augmentation": "none"},
-        training=training_record(checkpoint),
+        training=_training_record(checkpoint, workload.num_exits),
         capture=captured,
         provenance=_provenance(path, workload),
     )
 
 
-def training_record(checkpoint: Checkpoint) -> dict[str, Any]:
+def _training_record(checkpoint: Checkpoint, num_exits: int) -> dict[str, Any]:
     """What a trace says about how its network was trained.
 
     ``alpha`` is the weight of a positive against a negative example, what calibration undoes: 1 where α scales the
@@ -155,7 +155,7 @@ def training_record(checkpoint: Checkpoint) -> dict[str, Any]:
         "options": dict(config.options),
         "heads": config.heads,
         "alpha": loss.positive_weight(config.num_classes),
-        "exit_weights": list(loss.exit_weights(checkpoint.network().num_exits)),
+        "exit_weights": list(loss.exit_weights(num_exits)),
         "recipe": asdict(config.recipe),
         "epochs": checkpoint.epoch,
         "epochs_planned": config.epochs,
