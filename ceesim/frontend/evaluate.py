@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,14 @@ from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.modes import evaluating
 
 
-@torch.no_grad()
+@contextmanager
+def exactly(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode and float32 throughout: a GPU's TF32 would make logits depend on the batch they come in."""
+    flags = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with torch.no_grad(), evaluating(network), flags:
+        yield
+
+
 def collect_logits(
     network: nn.Module,
     part: ImagePart,
@@ -30,7 +38,7 @@ def collect_logits(
         advance: called with the number of inputs after each batch.
     """
     rows = []
-    with evaluating(network), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    with exactly(network):
         for start in range(0, len(part), batch):
             images = torch.from_numpy(part.images[start : start + batch])
             inputs = preprocessing(images.to(device) if device else images)

@@ -16,9 +16,9 @@ from ceesim import provenance
 from ceesim.errors import DataError, OptionError, WorkloadError
 from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace
+from ceesim.frontend.evaluate import exactly
 from ceesim.frontend.export import export
 from ceesim.frontend.loss import ExitLoss
-from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
 
 
@@ -56,7 +56,7 @@ def record_trace(
         training = {"heads": loss.heads, "alpha": loss.positive_weight(network.num_classes)}
     workload = export(network, network.input_shape, name=name, num_classes=network.num_classes)
     precision = "float32" if parameter is None else str(parameter.dtype).removeprefix("torch.")
-    with evaluating(network), torch.no_grad():
+    with exactly(network):
         logits = _logits(network, inputs, batch, parameter)
         if batch > 1:
             _see_that_inputs_do_not_meet(network, inputs, logits, parameter)

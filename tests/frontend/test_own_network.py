@@ -291,3 +291,16 @@ def test_inputs_that_do_not_fit_are_refused_in_words(
 ) -> None:
     with pytest.raises(CeesimError, match=words):
         network.trace(images, labels, dataset="noise", split="test", **options)
+
+
+def test_logits_are_float32_on_a_gpu_too(network: ceesim.ExitNetwork) -> None:
+    """TF32 sums to ten bits, in an order that depends on the batch: inputs would seem to meet."""
+    seen = set()
+
+    def look(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        if len(output) > 1:
+            seen.add((torch.backends.cudnn.allow_tf32, torch.is_grad_enabled(), network.training))
+
+    network.train().backbone.register_forward_hook(look)
+    network.trace(IMAGES, LABELS, dataset="noise", split="test")
+    assert seen == {(False, False, False)}
