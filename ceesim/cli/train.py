@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +16,12 @@ from ceesim.frontend import require_torch
 
 if TYPE_CHECKING:
     from ceesim.cli.training_progress import SilentProgress
+
+# options that change a recipe
+_CHANGES: Final = (
+    *("epochs", "learning_rate", "batch", "label_smoothing", "weights", "alpha_mode", "reduction"),
+    *("cutout", "border", "mirror"),
+)
 
 
 @click.command("train")
@@ -46,6 +52,14 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=click.FloatRange(0), help="Peak learning rate [default: the recipe's].")
 @click.option("--batch", type=click.IntRange(2), help="Images per step, over all processes [default: the recipe's].")
 @click.option("--cutout", type=click.IntRange(0), help="Side of the square to blank out [default: the recipe's].")
+@click.option(
+    "--border", type=click.Choice(["black", "reflect"]), help="What a shift brings in [default: the recipe's]."
+)
+@click.option(
+    "--mirror",
+    type=click.Choice(["random", "alternate"]),
+    help="Mirror images by chance, or each in every other epoch [default: the recipe's].",
+)
 @click.option(
     "--label-smoothing", type=click.FloatRange(0, 1), help="Of the final classifier's loss [default: the recipe's]."
 )
@@ -110,9 +124,10 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     device = distributed.choose_device(options["device"])
     data = load_images(options["data"], name=options["data_name"])
     parts = data.split(options["val"], options["seed"])
-    changes = ("epochs", "learning_rate", "batch", "cutout", "label_smoothing", "weights", "alpha_mode", "reduction")
     chosen = recipe(options["recipe"], network, options["heads"])
-    chosen = replace(chosen, **{name: options[name] for name in changes if options[name] is not None})
+    if not chosen.augment:
+        _refuse(options, ("border", "mirror"), f"recipe {chosen.name} of {network}")
+    chosen = replace(chosen, **{name: options[name] for name in _CHANGES if options[name] is not None})
     initial, started_from = None, None
     if options["initial"]:
         initial = read_weights(options["initial"])
@@ -167,9 +182,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
     unheard = {"exclusion": (), "confidence": ("alpha", "alpha_mode", "reduction")}.get(
         options["heads"], ("alpha", "alpha_mode", "reduction", "weights")
     )
+    _refuse(options, unheard, f"--heads {options['heads']}")
+
+
+def _refuse(options: Mapping[str, Any], unheard: Sequence[str], chosen: str) -> None:
     given = [f"--{name.replace('_', '-')}" for name in unheard if options[name] is not None]
     if given:
-        raise OptionError(f"--heads {options['heads']} has no use for it", where=", ".join(given), fix="leave it out")
+        raise OptionError(f"{chosen} has no use for it", where=", ".join(given), fix="leave it out")
 
 
 def _progress() -> SilentProgress:

@@ -27,6 +27,9 @@ class Recipe:
         schedule: "constant"; "steps" (× gamma at 30, 60 and 80 % of the run); "cosine" (to 0); "onecycle" (linear
             up over the first fifth, linear down to 0).
         augment: shift by up to 4 pixels, mirror; `cutout` is the side of a square that is blanked after that, 0 none.
+        border: what a shift brings in, "black" or "reflect".
+        mirror: "random", or "alternate": what is drawn for the first epoch turns with every epoch, so that two in
+            succession show each image both ways (K. Jordan, arXiv 2404.00498).
         weights, alpha_mode, reduction: of the exit heads' loss, see `ExitLoss`.
     """
 
@@ -43,6 +46,8 @@ class Recipe:
     schedule: str = "constant"
     gamma: float = 0.1
     augment: bool = False
+    border: str = "black"
+    mirror: str = "random"
     cutout: int = 0
     label_smoothing: float = 0.0
     weights: str = "code"

@@ -183,6 +183,7 @@ def _epoch(
     recipe = config.recipe
     order = torch.randperm(len(images), generator=_generator(config.seed, epoch, 0)).to(step.device)
     augmentation = _generator(config.seed, epoch, rank + 1)
+    turned = _turned(config, epoch, len(images)).to(step.device) if recipe.mirror == "alternate" else None
     torch.manual_seed(_seed(config.seed, epoch, rank + 1))  # dropout
     step.network.train()
     steps = _steps_per_epoch(len(images), recipe, world)
@@ -193,7 +194,8 @@ def _epoch(
         chosen = order[first : first + share]
         batch = images[chosen]
         if recipe.augment:
-            batch = crop_and_flip(batch, augmentation)
+            mirrored = None if turned is None else turned[chosen]
+            batch = crop_and_flip(batch, augmentation, border=recipe.border, mirrored=mirrored)
         if recipe.cutout:
             batch = cutout(batch, recipe.cutout, config.preprocessing.grey, augmentation)
         total += step(batch, labels[chosen], recipe.learning_rate_at(_done(config, epoch, number, steps)))
@@ -201,6 +203,12 @@ def _epoch(
     if world > 1:
         torch.distributed.all_reduce(total)
     return float(total) / steps / world
+
+
+def _turned(config: TrainConfig, epoch: int, num_images: int) -> torch.Tensor:
+    """Which images an epoch shows mirrored, bool [inputs]: each in every other one."""
+    generator = _generator(config.seed, config.epochs, 0)  # of an epoch that no run has: the same one for all of them
+    return torch.randint(0, 2, (num_images,), generator=generator, dtype=torch.bool) ^ bool(epoch % 2)
 
 
 def _done(config: TrainConfig, epoch: int, number: int, steps: int) -> float:

@@ -148,6 +148,10 @@ def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> 
             [*TINY, "--heads", "confidence", "--alpha", "5", "--reduction", "sum_classes", "--out", "run"],
             "--alpha, --reduction: --heads confidence has no use for it",
         ),
+        (
+            ["alexnet", *TINY[1:], "--recipe", "code", "--mirror", "alternate", "--out", "run"],
+            "--mirror: recipe code of alexnet has no use for it",
+        ),
         ([*TINY, "--heads", "none", "--weights", "paper", "--out", "run"], "--weights: --heads none has no use for it"),
         ([*TINY, "--initial", __file__, "--out", "run"], "the file cannot be read"),
         ([*TINY, "--cutout", "33", "--out", "run"], "cutout does not fit the images"),

@@ -288,10 +288,13 @@ def test_preprocessing_normalises_and_resizes() -> None:
     assert large.shape == (50, 3, 64, 64)
 
 
-def test_every_augmented_image_is_a_shift_of_the_original_or_its_mirror() -> None:
+@pytest.mark.parametrize("border", ["black", "reflect"])
+def test_every_augmented_image_is_a_shift_of_the_original_or_its_mirror(border: str) -> None:
     images = torch.from_numpy(TRAIN)
-    augmented = crop_and_flip(images, torch.Generator().manual_seed(0))
-    padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
+    augmented = crop_and_flip(images, torch.Generator().manual_seed(0), border=border)
+    padded = torch.from_numpy(
+        np.pad(TRAIN, ((0, 0), (0, 0), (4, 4), (4, 4)), mode="constant" if border == "black" else "reflect")
+    )
     seen = set()
     for original, result in zip(padded, augmented, strict=True):
         matches = [
@@ -310,6 +313,16 @@ def test_every_augmented_image_is_a_shift_of_the_original_or_its_mirror() -> Non
         seen.add(matches[0])
     assert {mirrored for *_, mirrored in seen} == {False, True}
     assert len(seen) > 30
+
+
+def test_the_caller_may_say_which_images_are_mirrored() -> None:
+    images = torch.from_numpy(TRAIN)
+    mirrored = torch.arange(len(images)) % 3 == 0
+    seed = torch.Generator().manual_seed
+    each = {way: crop_and_flip(images, seed(0), mirrored=torch.full_like(mirrored, way)) for way in (False, True)}
+    both = crop_and_flip(images, seed(0), mirrored=mirrored)
+    assert all(torch.equal(both[n], each[bool(mirrored[n])][n]) for n in range(len(images)))
+    assert not torch.equal(each[True], each[False])
 
 
 def test_cutout_paints_one_square_inside_each_image() -> None:

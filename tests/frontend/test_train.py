@@ -335,6 +335,26 @@ def test_every_step_sees_its_own_images(
         assert sorted(image.numpy().tobytes() for image in first) == sorted(original)
 
 
+def test_alternate_mirroring_shows_each_image_both_ways(
+    parts: Mapping[str, ImagePart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bytes, bool]] = []
+
+    def noted(images: torch.Tensor, *_: object, mirrored: torch.Tensor, border: str) -> torch.Tensor:
+        assert border == "reflect"
+        seen.extend(zip((image.numpy().tobytes() for image in images), mirrored.tolist(), strict=True))
+        return images
+
+    monkeypatch.setattr("ceesim.frontend.train.crop_and_flip", noted)
+    settings = small_vgg()
+    augmented = replace(settings.recipe, augment=True, mirror="alternate", border="reflect")
+    run(parts, tmp_path, config=replace(settings, recipe=augmented, epochs=3))
+    first, second, third = (dict(seen[n * len(seen) // 3 : (n + 1) * len(seen) // 3]) for n in range(3))
+    assert first == third
+    assert second == {image: not way for image, way in first.items()}
+    assert 0.3 < np.mean(list(first.values())) < 0.7
+
+
 def test_the_csv_tells_the_rate_of_an_epoch_s_last_step(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     steps = small_vgg(recipe=replace(recipe("code", "vggsmall", "exclusion"), batch=20))
     rates = [row["learning_rate"] for row in run(parts, tmp_path, config=replace(steps, epochs=10)).history]

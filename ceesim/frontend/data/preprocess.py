@@ -56,18 +56,35 @@ def _rounded(values: np.ndarray) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image of uint8 [batch, 3, height, width] shifted by up to 4 pixels (black comes in) and mirrored or not."""
+def crop_and_flip(
+    images: Tensor, generator: torch.Generator, *, border: str = "black", mirrored: Tensor | None = None
+) -> Tensor:
+    """Each image of uint8 [batch, 3, height, width] shifted by up to 4 pixels and mirrored or not.
+
+    Args:
+        border: what is shifted in, "black" or "reflect" (the image reflected in its outermost pixels).
+        mirrored: which images are mirrored, bool [batch]; None draws it.
+    """
     batch, _, height, width = images.shape
     shifts = torch.randint(0, 2 * _CROP_PADDING + 1, (2, batch), generator=generator).to(images.device)
-    mirrored = torch.randint(0, 2, (batch,), generator=generator, dtype=torch.bool).to(images.device)
-    padded = functional.pad(images, (_CROP_PADDING,) * 4)
-    rows = shifts[0][:, None] + torch.arange(height, device=images.device)
+    if mirrored is None:
+        mirrored = torch.randint(0, 2, (batch,), generator=generator, dtype=torch.bool).to(images.device)
+    rows = shifts[0][:, None] + torch.arange(-_CROP_PADDING, height - _CROP_PADDING, device=images.device)
     steps = torch.arange(width, device=images.device)
-    columns = shifts[1][:, None] + torch.where(mirrored[:, None], steps.flip(0), steps)
+    columns = shifts[1][:, None] - _CROP_PADDING + torch.where(mirrored[:, None], steps.flip(0), steps)
     index = torch.arange(batch, device=images.device)[:, None, None]
+    if border == "reflect":
+        rows, columns = _reflected(rows, height), _reflected(columns, width)
+    else:
+        images = functional.pad(images, (_CROP_PADDING,) * 4)
+        rows, columns = rows + _CROP_PADDING, columns + _CROP_PADDING
     # advanced indices around a slice put the channels last: [batch, height, width, channels]
-    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _reflected(positions: Tensor, size: int) -> Tensor:
+    """Positions −size < p < 2·size − 1 reflected in the outermost of 0 … size − 1."""
+    return size - 1 - (size - 1 - positions.abs()).abs()
 
 
 def cutout(images: Tensor, side: int, colour: tuple[int, int, int], generator: torch.Generator) -> Tensor:
