@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ceesim.errors import OptionError, OutputError
+from ceesim.errors import OptionError, OutputError, TrainingError
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -39,7 +39,8 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
 
     Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz
     """
-    from ceesim.exits.choice import choose_policy
+    from ceesim.cli.notes import notes
+    from ceesim.exits.choice import PolicyWarning, choose_policy
     from ceesim.exits.trace import load_trace, save_trace
 
     if not out.absolute().parent.is_dir():  # said before the long pass, not after it
@@ -55,7 +56,10 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
         if surplus:
             raise OptionError("a trace is rewritten, not run", where=str(source), fix=f"leave {', '.join(surplus)} out")
         before = load_trace(source)
-        trace = before.under(choose_policy(policy, before.workload.num_exits))
+        workload = before.workload
+        with notes(PolicyWarning):
+            chosen = choose_policy(policy, workload.num_exits, network=(workload.name, workload.width))
+        trace = before.under(chosen)
     else:
         trace = _run(source, policy, options)
     save_trace(trace, out)
@@ -66,12 +70,15 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
     from ceesim.frontend import require_torch
 
     require_torch("ceesim capture")
+    if not source.exists():
+        raise TrainingError("no such file", where=str(source), fix="give the folder that `ceesim train` wrote")
     if options["data"] is None:
         raise OptionError("a checkpoint is run over data", where="--data", fix="name the data set it was trained on")
     from rich.console import Console
     from rich.progress import Progress
 
-    from ceesim.exits.choice import choose_policy
+    from ceesim.cli.notes import notes
+    from ceesim.exits.choice import PolicyWarning, choose_policy
     from ceesim.frontend.capture import capture
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images
@@ -82,7 +89,9 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
         limit_threads(options["threads"])
     source = source / CHECKPOINT if source.is_dir() else source
     checkpoint = Checkpoint.load(source)
-    chosen = choose_policy(policy, checkpoint.network().num_exits) if policy else None
+    network = (checkpoint.config.network, checkpoint.config.width)
+    with notes(PolicyWarning):
+        chosen = choose_policy(policy, checkpoint.network().num_exits, network=network) if policy else None
     data = load_images(options["data"], name=options["data_name"] or checkpoint.config.dataset)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("capturing", total=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ceesim.errors import OptionError
+from ceesim.shipped import Shelf
 
 if TYPE_CHECKING:
     from ceesim.workload.flops import Convention
@@ -44,7 +45,7 @@ def command(
     """
     from ceesim.workload.flops import Convention
 
-    if source.endswith(".npz"):
+    if source.endswith(".npz") or Shelf.TRACES.path.joinpath(f"{source}.npz").is_file():
         given = {"--num-classes": num_classes, "--width": width, "--input-shape": input_shape}
         surplus = [name for name, value in given.items() if value is not None]
         if surplus:

@@ -44,7 +44,7 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     Example: ceesim inspect edge_npu.yaml
     """
-    kind = Path(file).suffix or ("" if Path(file).is_dir() else Shelf.HARDWARE.suffix)
+    kind = Path(file).suffix or _kind_of_shipped(file)
     if kind in {".yaml", ".yml"}:
         _hardware(file, overrides, as_json)
         return
@@ -71,6 +71,16 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         _trace(content)
     else:
         _print(_pairs(_lines(content)))
+
+
+def _kind_of_shipped(name: str) -> str:
+    """The suffix that a name without one stands for."""
+    if Path(name).is_dir():
+        return ""
+    for shelf in (Shelf.HARDWARE, Shelf.TRACES):
+        if any((place / f"{name}{shelf.suffix}").is_file() for place in (Path(), shelf.path)):
+            return shelf.suffix
+    return Shelf.HARDWARE.suffix
 
 
 def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     type=click.Choice(["ramulator2", "dramsim3"]),
     help="Who is to read --dram-trace: Ramulator 2 (LoadStoreTrace) or DRAMsim3. Default: by the suffix of FILE.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the result files here.")
+@click.option("--out", callback=lambda *given: _folder(given[-1]), metavar="DIR", help="Write the result files here.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
 def command(
     hw: str,
@@ -84,7 +85,7 @@ def command(
     from ceesim.cli.scenario_progress import scenario_progress
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
-    from ceesim.results.write import json_text, write_run
+    from ceesim.results.write import check_out, json_text, write_run
     from ceesim.sim.run import run
 
     if dram_trace is not None:
@@ -94,11 +95,18 @@ def command(
     elif dram_trace_format is not None:
         raise OptionError("a format without a DRAM trace", where="--dram-trace-format", fix="add --dram-trace FILE")
     inputs = load_trace(trace)
+    asked = _scenario(scenario, batch, batch_mode, units)
+    files = _files(hw, trace, rates, policy, scenario, asked)
+    if out is not None:
+        check_out(out, files)
     chosen = None
     if policy is not None:
-        from ceesim.exits.choice import choose_policy
+        from ceesim.cli.notes import notes
+        from ceesim.exits.choice import PolicyWarning, choose_policy
 
-        chosen = choose_policy(policy, inputs.workload.num_exits, beta=beta, threshold=threshold)
+        network = (inputs.workload.name, inputs.workload.width)
+        with notes(PolicyWarning):
+            chosen = choose_policy(policy, inputs.workload.num_exits, network=network, beta=beta, threshold=threshold)
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
     tell_of_first_use()
@@ -111,14 +119,14 @@ def command(
             policy=chosen,
             rates=rates,
             engine=engine,
-            scenario=_scenario(scenario, batch, batch_mode, units),
+            scenario=asked,
             detailed=out is not None,
             progress=progress,
         )
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)
     if out is not None:
-        names = write_run(result, out, _manifest(hw, trace, overrides, rates, policy, scenario))
+        names = write_run(result, out, _manifest(files, overrides, policy, {"beta": beta, "threshold": threshold}))
         click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if dram_trace is not None:
         count = write_dram_trace(result.dynamic, result.hardware, dram_trace, form)
@@ -133,6 +141,12 @@ def command(
         print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH), tiles=tiles)
 
 
+def _folder(name: str | None) -> Path | None:
+    if name == "":  # a shell variable that is not set; as a path it would be the working directory
+        raise OptionError("an empty name", where="--out", fix="name a folder")
+    return None if name is None else Path(name)
+
+
 def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units: int | None) -> Scenario | None:
     """The scenario that the options ask for; None: one input after another."""
     from ceesim.sim.scenarios.load import load_scenario
@@ -145,21 +159,29 @@ def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units
     return load_scenario(text or "closed", changes) if text is not None or changes else None
 
 
-def _manifest(
-    hw: str, trace: str, overrides: tuple[str, ...], rates: str | None, policy: str | None, scenario: str | None
-) -> dict[str, Any]:
+def _files(
+    hw: str, trace: str, rates: str | None, policy: str | None, scenario: str | None, asked: Scenario | None
+) -> list[Path]:
+    """The files that a run reads."""
     from ceesim.hardware.energy import cacti
-    from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
 
     files = [find(hw, Shelf.HARDWARE), find(trace, Shelf.TRACES)]
     if rates is not None:
         files.append(find(rates, Shelf.TRACES))
-    if policy is not None and Path(policy).is_file():
-        files.append(Path(policy))
-    if scenario is not None and Path(scenario).is_file():
-        files.append(Path(scenario))
+    files += [Path(given) for given in (policy, scenario) if given is not None and Path(given).is_file()]
+    if asked is not None and asked.arrivals.file is not None:
+        files.append(Path(asked.arrivals.file))
     if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
         files.append(executable)
+    return files
+
+
+def _manifest(
+    files: list[Path], overrides: tuple[str, ...], policy: str | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    from ceesim.provenance import record
+
     configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
+    configuration |= {name: value for name, value in given.items() if value is not None}
     return record(configuration, files).to_dict()

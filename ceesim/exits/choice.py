@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,19 +15,32 @@ _THRESHOLD: Final = ("confidence", "margin", "entropy")
 _COUNT: Final = {"patience": "heads", "fixed": "exit_index"}
 
 
+class PolicyWarning(UserWarning):
+    """A policy decides for another network than it was found for."""
+
+
 def choose_policy(
-    choice: str, num_exits: int, *, beta: str | None = None, threshold: float | None = None
+    choice: str,
+    num_exits: int,
+    *,
+    network: tuple[str, float] | None = None,
+    beta: str | None = None,
+    threshold: float | None = None,
 ) -> ExitPolicy:
     """The policy for a network of `num_exits` exits.
 
     Args:
         choice: path of a policy.json, or the name of a policy.
+        network: name and width of the network, if known.
         beta: comma-separated β per exit for `exclude` and `ratio`; one value serves all exits, ``-`` drops an exit.
         threshold: of all exits for `confidence`, `margin` and `entropy`; heads for `patience`, the exit for `fixed`.
 
     Raises:
         PolicyError: if the file or the name is unknown, or the numbers are out of range.
         OptionError: if a number is missing, or belongs to another policy.
+
+    Warns:
+        PolicyWarning: if the file says that its thresholds were found for another network.
     """
     if choice not in NAMES or Path(choice).is_file():
         if not Path(choice).is_file() and not choice.endswith(".json"):
@@ -39,7 +53,16 @@ def choose_policy(
             )
         if beta is not None or threshold is not None:
             raise OptionError("a policy file has its own thresholds", fix="drop --beta and --threshold")
-        policy = read_policy(Path(choice)).policy
+        file = read_policy(Path(choice))
+        policy = file.policy
+        found_for = (file.found.get("network"), file.found.get("width"))
+        if network is not None and None not in found_for and found_for != network:
+            warnings.warn(
+                f"{choice} was found for {found_for[0]} at width {found_for[1]}, not for {network[0]} at width "
+                f"{network[1]}: `ceesim search` finds thresholds for it",
+                PolicyWarning,
+                stacklevel=2,
+            )
     else:
         policy = policy_from_json(_record(choice, num_exits, beta, threshold))
     policy.kept(num_exits)

@@ -153,6 +153,12 @@ def as_policy(given: PolicyLike, num_exits: int, *, alpha: float | None = None) 
     if isinstance(given, str | Path):
         return read_policy(Path(given)).policy
     if not isinstance(given, Mapping):
+        if not hasattr(given, "kept"):
+            raise PolicyError(
+                "not a policy",
+                got=type(given).__name__,
+                expected='a policy, its record like {"name": "exclude", "beta": 0.5}, its name, or a policy.json',
+            )
         return given
     record = dict(given)
     for key in ("beta", "threshold"):

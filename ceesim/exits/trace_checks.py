@@ -231,17 +231,15 @@ def verify(trace: ExitTrace) -> None:
         return
     replayed = replay_policy(trace.policy, trace.logits, trace.final_logits, trace.labels)
     masked = masked_predictions(trace.policy, trace.final_logits, replayed)
-    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [
+    pairs: list[tuple[str, NDArray[Any] | None, NDArray[Any]]] = [
         ("exit_index", trace.exit_index, replayed.exit_index),
         ("predictions", trace.predictions, replayed.predictions),
-        ("remaining", trace.remaining, replayed.remaining if trace.remaining is not None else None),
-        ("predictions_masked", trace.predictions_masked, masked if trace.predictions_masked is not None else None),
+        ("remaining", trace.remaining, replayed.remaining),
+        ("predictions_masked", trace.predictions_masked, replayed.predictions if masked is None else masked),
     ]
     for name, stored, again in pairs:
-        if stored is None or (again is not None and np.array_equal(stored, again)):
+        if stored is None or np.array_equal(stored, again):
             continue
-        if again is None:
-            raise TraceError("says what predictions says already, or what this policy cannot", where=name)
         wrong = np.flatnonzero((stored != again).reshape(len(stored), -1).any(axis=1))
         raise TraceError(
             f"not what the stored policy does with the stored logits, for {len(wrong)} inputs, first {wrong[0]}",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -86,10 +87,12 @@ def _users_module(source: str, place: str, name: str, device: str) -> nn.Module:
 
 def _shipped(name: str, num_classes: int | None, width: float, input_shape: tuple[int, ...] | None) -> Source:
     if name not in NETWORKS:
+        close = get_close_matches(name, NETWORKS, n=1)
         raise OptionError(
             "no such network",
             got=name,
             expected=f"one of {', '.join(NETWORKS)}; your own as FILE.py:NAME or package.module:NAME; a trace.npz",
+            fix=f"did you mean {close[0]}?" if close else None,
         )
     if input_shape is not None:
         raise OptionError("a shipped network has its own input shape", where=name, fix="leave --input-shape out")

@@ -19,8 +19,8 @@ from ceesim.hardware.complaints import complaints
 from ceesim.hardware.document import Document, KeyPath
 from ceesim.hardware.model import Hardware
 
-Overrides: TypeAlias = Mapping[str, object] | Iterable[str]
-"""``{"array.rows": 32}``, or ``["array.rows=32"]`` as on the command line; a null removes the key."""
+Overrides: TypeAlias = Mapping[str, object] | Iterable[str] | str
+"""``{"array.rows": 32}``, or ``["array.rows=32"]`` as on the command line, or one such text; a null removes the key."""
 
 
 def load_hardware(source: str | Path, overrides: Overrides = ()) -> Hardware:
@@ -54,7 +54,8 @@ def override(hardware: Hardware, overrides: Overrides) -> Hardware:
 
 def _build(document: Document, overrides: Overrides) -> Hardware:
     problems: list[CeesimError] = list(document.problems)
-    for setting in overrides.items() if isinstance(overrides, Mapping) else overrides:
+    settings = [overrides] if isinstance(overrides, str) else overrides
+    for setting in settings.items() if isinstance(settings, Mapping) else settings:
         try:
             dotted, value, where = _pair(setting) if isinstance(setting, str) else (*setting, _option(*setting))
             _set(document, dotted, value, where)

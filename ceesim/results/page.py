@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ceesim.hardware.energy.price import Waiting, total_band
+from ceesim.hardware.energy.price import Band, Waiting, saved, total_band
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
 from ceesim.results.dram import dram_sentence
@@ -200,30 +200,42 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         bar = "█" * round(BAR_LENGTH * share)
         before = "–" if static is None else format_picojoules(static["by_component"][name])
         table.add_row(name, before, format_picojoules(value), f"{bar} {share:.1%}")
-    saved = [_saved(*result.energy_at_static_rate(waiting)) for waiting in Waiting]
+    asleep, awake = (_saved(result.saved_at_static_rate(waiting)) for waiting in Waiting)
     technology = result.hardware.technology
     notes = [
         Text(
             f"{technology.node_nm} nm {technology.device.value} at {technology.voltage_mv / 1000:g} V, clock profile "
-            f"{technology.clock_profile.value}; static total {_band(result)}"
+            f"{technology.clock_profile.value}"
         ),
+        Text(_totals(result)),
         Text(
-            f"if inputs come at the static rate, the saved time is worth {saved[0]} asleep (race to sleep), "
-            f"{saved[1]} awake (stay on)"
+            f"if inputs come at the static rate, the saved time is worth {asleep} asleep (race to sleep), "
+            f"{awake} awake (stay on)"
         ),
     ]
+    if not result.density:
+        notes.append(Text("the trace has no densities of its activations: every MAC is taken to toggle"))
     notes += [Text(f"note: {warning}") for warning in energy_table(result.hardware).warnings]
     return Group(table, *notes)
 
 
-def _band(result: RunResult) -> str:
-    band = total_band(result.energy(result.static), 0)
+def _totals(result: RunResult) -> str:
+    """Totals with their bands; under a scenario, where inputs share what they cost, of the static network alone."""
+    dynamic, static = result.mean_energy()
+    told = f"static total {_band(total_band(static, 0))}"
+    if result.scenario is not None:
+        return told
+    return f"{told}, dynamic {_band(total_band(dynamic, 0))}: {_saved(saved(dynamic, 0, static, 0))}"
+
+
+def _band(band: Band) -> str:
     low, nominal, high = map(format_picojoules, (band.low, band.nominal, band.high))
-    return f"{nominal} (between {low} and {high})"
+    return f"{nominal} ({low} … {high})"
 
 
-def _saved(dynamic_pj: float, static_pj: float) -> str:
-    return less(1 - dynamic_pj / static_pj, "energy", digits=2)
+def _saved(band: Band) -> str:
+    low, high = (band.low, band.high) if band.nominal >= 0 else (-band.high, -band.low)
+    return f"{less(band.nominal, 'energy', digits=2)} ({low:.0%} … {high:.0%})"
 
 
 def _footnotes(result: RunResult) -> list[Text]:

@@ -31,6 +31,8 @@ RUN_FILES: Final = (
 )  # fmt: skip
 """What `write_run` writes, in the order in which a reader wants them."""
 
+_ELSEWHERE: Final = "choose another --out"
+
 
 def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Write the files of a run into the folder `out`, which is made if need be; returns their names.
@@ -38,8 +40,9 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
     Files of an earlier run are replaced; anything else in the folder is left alone.
 
     Raises:
-        OutputError: if `out` is a file, or holds something that is not a result, or cannot be written.
+        OutputError: if `out` is a file, holds files of these names that no run wrote, or cannot be written.
     """
+    check_out(out)
     writers: dict[str, Callable[[IO[str]], None]] = {
         "summary.json": lambda stream: _json(stream, summary(result)),
         "layers.csv": lambda stream: _rows(
@@ -70,13 +73,12 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
             "queue.csv": lambda stream: _rows(stream, QUEUE_COLUMNS, queue_rows(scenario)),
             "arrivals.csv": lambda stream: _columns(stream, ARRIVAL_COLUMNS, arrival_columns(scenario)),
         }
-    if out.exists() and not out.is_dir():
-        raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(out), fix="choose another --out") from None
+    earlier = {name for name in SCENARIO_FILES if _is_of_a_run(out)}
     try:
         for name, write in writers.items():
             with (staged / name).open("w", encoding="utf-8", newline="") as stream:
@@ -84,9 +86,8 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
         out.mkdir(exist_ok=True)
         for name in writers:
             (staged / name).replace(out / name)
-        for name in SCENARIO_FILES:
-            if name not in writers:  # of an earlier run
-                (out / name).unlink(missing_ok=True)
+        for name in earlier - set(writers):
+            (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write: {error.strerror}", where=str(out), fix="free some space, or choose another --out"
@@ -94,6 +95,38 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return tuple(writers)
+
+
+def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """See that the files of a run may be written into `out`, before there is anything to lose.
+
+    Args:
+        inputs: files that the run reads; none of them is written over.
+
+    Raises:
+        OutputError: if not.
+    """
+    ours = {name: out / name for name in (*RUN_FILES, *SCENARIO_FILES)}
+    if out.exists() and not out.is_dir():
+        raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
+    for path in inputs:
+        if path.exists() and any(mine.exists() and mine.samefile(path) for mine in ours.values()):
+            raise OutputError("the run reads this file and would write over it", where=str(path), fix=_ELSEWHERE)
+    foreign = [name for name, mine in ours.items() if mine.exists()]
+    if foreign and not _is_of_a_run(out):
+        raise OutputError(
+            "the folder holds files of these names that no run wrote", where=str(out), got=", ".join(foreign),
+            fix=_ELSEWHERE,
+        )  # fmt: skip
+
+
+def _is_of_a_run(out: Path) -> bool:
+    """Whether a run was written into `out` before: its manifest says so."""
+    try:
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("schema") == MANIFEST_SCHEMA
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ceesim.sim.scenarios.outcome import ScenarioResult
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RunResult:
     """A trace replayed on a hardware: `dynamic` with exits as decided, `static` the backbone alone.
 
@@ -38,6 +38,10 @@ class RunResult:
     rows: Int64s
     engine: str
     scenario: ScenarioResult | None = None
+
+    def __repr__(self) -> str:
+        under = "" if self.scenario is None else f", {self.scenario.scenario.label}"
+        return f"RunResult({self.trace.workload.name} on {self.hardware.name}, {len(self.rows):,} inputs{under})"
 
     @property
     def exit_counts(self) -> Int64s:
@@ -63,10 +67,16 @@ class RunResult:
         """Energy of leaving at each exit of `priced`, from the first command to the last that had started."""
         return exit_energy(priced.program, priced.costs, self.hardware, self.density)
 
+    def mean_energy(self) -> tuple[Breakdown, Breakdown]:
+        """Of an input (dynamic, static), one row each, without what passes between inputs."""
+        return self.energy(self.dynamic).mean(self.exit_counts), self.energy(self.static).mean(np.ones(1, np.int64))
+
     def energy_at_static_rate(self, waiting: Waiting) -> tuple[float, float]:
         """Mean pJ per input (dynamic, static) if inputs come as fast as the static network can take them.
 
-        The time that early exits save is then spent asleep or awake, until the next input.
+        The time that early exits save is then spent asleep or awake, until the next input; an input that takes longer
+        than the static network, for its heads, uses up some of it. Where they take longer on the mean, there is no idle
+        time, and the inputs come slower than they were meant to.
         """
         dynamic, static = self._spent_at_static_rate(waiting)
         return float(dynamic.total[0]), float(static.total[0])
@@ -80,10 +90,13 @@ class RunResult:
         period = int(self.static.costs.occupancy_cycles[-1])
 
         def mean(priced: Priced, counts: Int64s) -> Breakdown:
-            idle = np.maximum(period - priced.costs.occupancy_cycles, 0)
-            return exit_energy(
+            idle = period - priced.costs.occupancy_cycles  # below 0 where heads take longer: the next input waits less
+            each = exit_energy(
                 priced.program, priced.costs, self.hardware, self.density, waiting_cycles=idle, waiting=waiting
-            ).mean(counts)
+            )
+            if float(np.dot(idle, counts)) < 0:  # more than there is time for: never idle
+                each = self.energy(priced)
+            return each.mean(counts)
 
         return mean(self.dynamic, self.exit_counts), mean(self.static, np.ones(1, np.int64))
 

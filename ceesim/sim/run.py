@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from ceesim.errors import TraceError
+from ceesim.errors import OptionError, TraceError
 from ceesim.exits.policy import DecisionCost
 from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace, load_trace
@@ -81,16 +81,16 @@ def run(
     Raises:
         HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
         MappingError: if the network does not fit the hardware.
-        OptionError: if `residency: auto` has no rates.
+        OptionError: if `residency: auto` has no rates, or there is no such engine.
     """
-    accelerator = _hardware(hardware, overrides)
+    executor, accelerator = _engine(engine), _hardware(hardware, overrides)
     inputs = _trace(trace)
     rated = None if rates is None else _trace(rates)
     if policy is not None:
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
     warn_of_precision(accelerator, inputs)
-    result = replay(accelerator, inputs, rated, Engine(engine))
+    result = replay(accelerator, inputs, rated, executor)
     if scenario is None:
         return result
     asked = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
@@ -162,6 +162,12 @@ def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware
     if isinstance(hardware, Hardware):
         return override(hardware, overrides) if overrides else hardware
     return load_hardware(hardware, overrides)
+
+
+def _engine(name: Engine | str) -> Engine:
+    if name not in list(Engine):
+        raise OptionError("no such engine", where="engine", got=name, expected=" or ".join(Engine))
+    return Engine(name)
 
 
 def _trace(trace: ExitTrace | str | Path) -> ExitTrace:

@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from ceesim.cli.run import command
-from ceesim.errors import CeesimError
+from ceesim.errors import CeesimError, OptionError, OutputError
+from ceesim.exits.exclusion import Exclude
+from ceesim.exits.policy_file import PolicyFile, write_policy
 from ceesim.hardware.energy.cacti import EXECUTABLE
 
 MAIN = ["--hw", "edge_npu.yaml", "--trace", "vgg_w025_c10.npz", "--engine", "compiled"]
@@ -94,6 +96,33 @@ def test_one_error_and_nothing_written(options: list[str], message: str, tmp_pat
     assert isinstance(done.exception, CeesimError)
     assert message in str(done.exception)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_policy_of_another_network_is_noted(tmp_path: Path) -> None:
+    found = {"network": "vggsmall", "width": 0.5}
+    policy = Exclude((0.5,) * 6)
+    for width in (0.5, 0.25):
+        write_policy(PolicyFile(policy, found | {"width": width}), tmp_path / "policy.json", 6)
+        done = CliRunner().invoke(command, [*MAIN, "--json", "--policy", str(tmp_path / "policy.json")])
+        assert done.exit_code == 0
+        assert ("was found for vggsmall at width 0.5, not for" in done.stderr) is (width == 0.5)
+
+
+def test_what_a_run_reads_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(CliRunner().invoke(command, [*MAIN, "--out", ""]).exception, OptionError)
+    recording = Path("arrivals.csv")
+    recording.write_text("".join(f"{number / 1000}\n" for number in range(50)))
+    options = ["--scenario", "recorded:arrivals.csv", "--json"]
+    done = CliRunner().invoke(command, [*MAIN, *options, "--out", "."])
+    assert isinstance(done.exception, OutputError)
+    assert [path.name for path in tmp_path.iterdir()] == ["arrivals.csv"]
+    assert CliRunner().invoke(command, [*MAIN, *options, "--out", "out"]).exit_code == 0
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert "arrivals.csv" in [file["name"] for file in manifest["files"]]
+    again = CliRunner().invoke(command, [*MAIN, "--scenario", "recorded:out/arrivals.csv", "--out", "out"])
+    assert isinstance(again.exception, OutputError)
+    assert "reads this file" in str(again.exception)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,20 @@ def test_masked_predictions_stand_beside_the_others_where_they_differ() -> None:
     assert trace.predictions_masked.tolist() == [1]
 
 
+def test_masked_predictions_may_say_what_the_others_say(tmp_path: Path) -> None:
+    """A trace cut to inputs for which both are the same is still a trace."""
+    save_trace(toy_trace(policy=POLICIES[0]), tmp_path / "toy.npz")
+    arrays = dict(np.load(tmp_path / "toy.npz"))
+    same_as_before = np.flatnonzero(arrays["predictions_masked"] == arrays["predictions"])
+    few = {name: array if name == "meta" else array[same_as_before] for name, array in arrays.items()}
+    np.savez(tmp_path / "few.npz", **few)
+    assert load_trace(tmp_path / "few.npz").num_inputs == len(same_as_before) < len(arrays["labels"])
+    few["predictions_masked"] = (few["predictions_masked"] + 1) % toy_trace().workload.num_classes
+    np.savez(tmp_path / "few.npz", **few)
+    with pytest.raises(TraceError, match="predictions_masked: not what the stored policy does"):
+        load_trace(tmp_path / "few.npz")
+
+
 def test_another_policy_is_replayed_on_the_same_logits() -> None:
     trace = toy_trace(policy=POLICIES[0])
     again = trace.under(POLICIES[2])

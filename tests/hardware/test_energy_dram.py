@@ -99,6 +99,8 @@ def test_the_default_is_what_its_currents_say() -> None:
         ("lpddr5-6400", 5.6102, 3.6023),
         ("ddr4-2400", 8.7777, 7.7938),
         ("ddr3-1600", 13.1836, 13.7695),
+        ("lpddr3-1600", 5.1445, 5.8828),
+        ("octal-flash", 22.5, 22.5),
     ],
 )
 def test_picojoules_per_bit(dram: str, read: float, write: float) -> None:
@@ -106,6 +108,14 @@ def test_picojoules_per_bit(dram: str, read: float, write: float) -> None:
     bits = 8 * spec.burst_bytes
     assert (spec.read_pj(io=False) + spec.read_pj(io=True)) / bits == pytest.approx(read, abs=1e-4)
     assert (spec.write_pj(io=False) + spec.write_pj(io=True)) / bits == pytest.approx(write, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dram", "picojoules"),
+    [("ddr4-2400", 1476.7), ("ddr3-1600", 4687.5), ("lpddr3-1600", 4326.8), ("octal-flash", 0)],
+)
+def test_opening_a_row(dram: str, picojoules: float) -> None:
+    assert SPECS[dram].activate_pj() == pytest.approx(picojoules, rel=1e-4)
 
 
 @pytest.mark.parametrize("dram", SPECS)

@@ -1,5 +1,7 @@
 """The price list of a hardware: complete, sourced, and moving the right way when the hardware changes."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -69,9 +71,61 @@ def test_temperature_moves_leakage_and_nothing_else() -> None:
 def test_asleep_costs_less_than_awake_and_awake_less_than_running() -> None:
     for name in SHIPPED:
         states = energy_table(load_hardware(name)).state_pj.sum(axis=-1)
+        assert states[State.ASLEEP, Component.CLOCK] == 0
+        chip = states[:, [Component.CLOCK, Component.LEAKAGE]].sum(axis=1)  # a measured clock has the leakage in it
+        states = np.column_stack([np.delete(states, [Component.CLOCK, Component.LEAKAGE], axis=1), chip])
         assert (states[State.ASLEEP] <= states[State.AWAKE]).all()
         assert (states[State.AWAKE] <= states[State.RUNNING]).all()
-        assert states[State.ASLEEP, Component.CLOCK] == 0
+
+
+@pytest.mark.parametrize("name", ["tpu_v1.yaml", "eyeriss_like.yaml"])
+def test_what_a_measured_chip_leaks_is_charged_once(name: str) -> None:
+    """TPU v1 draws 28 W when nothing is to do, Eyeriss 215 mW: all of it, in `awake`, but what the DRAM takes."""
+    hardware = load_hardware(name)
+    states = energy_table(hardware).state_pj.sum(axis=-1)
+    chip = np.delete(states, Component.DRAM, axis=1).sum(axis=1) * hardware.clock_hz * 1e-12
+    assert chip[State.AWAKE] == chip[State.RUNNING] == pytest.approx(28 if name == "tpu_v1.yaml" else 0.215, rel=0.02)
+    assert 0 < chip[State.ASLEEP] < 0.1 * chip[State.AWAKE]
+    scaled = energy_table(load_hardware(name, ["technology.clock_profile=default"])).state_pj.sum(axis=-1)
+    assert scaled[State.AWAKE, Component.LEAKAGE] > 0
+
+
+@pytest.mark.parametrize("port", ["array.cols", "array.rows"])
+def test_a_wider_port_never_reads_more_for_less(port: str) -> None:
+    """Up to 256 bits, where a bank is split; two of 132 bits take up to a quarter less than one of 256."""
+    buffer, action = {
+        "array.cols": ("weight", Action.WEIGHT_READ_BYTES),
+        "array.rows": ("activation", Action.ACTIVATION_READ_BYTES),
+    }[port]
+    rows = []
+    for lanes in range(4, 41):
+        hardware = load_hardware("edge_npu.yaml", [f"{port}={lanes}", "array.profile=textbook"])
+        table, memory = energy_table(hardware), memories(hardware)[buffer]
+        abreast = -(-memory.port_bits // 256)
+        rows.append(table.action_pj[action].sum() * abreast * memory.access_bits / 8)
+    assert all(more >= less for less, more in itertools.pairwise(rows[:29]))  # 4 … 32 lanes of 8 bits
+    assert all(more >= less for less, more in itertools.pairwise(rows[29:]))
+    assert rows[29] > 0.75 * rows[28]
+
+
+def test_a_row_that_is_no_power_of_two_wide_pays_for_its_own_width() -> None:
+    def row(cols: int) -> float:
+        table = energy_table(load_hardware("edge_npu.yaml", [f"array.cols={cols}", "array.profile=textbook"]))
+        return float(table.action_pj[Action.WEIGHT_READ_BYTES].sum()) * cols
+
+    assert row(16) == pytest.approx(5.607, abs=1e-3)  # the table's own row of 128 bits
+    assert row(17) == pytest.approx(5.858, abs=1e-3)
+    assert row(32) == pytest.approx(9.235, abs=1e-3)
+
+
+def test_the_exit_units_own_lanes_are_clocked_and_take_room() -> None:
+    shared, own = (
+        load_hardware("edge_npu.yaml", [f"exit_unit.placement={where}"]) for where in ("vector", "dedicated")
+    )
+    clocked = [sum(term.pj_per_cycle for term in clock_terms(each)) for each in (shared, own)]
+    of_array = next(term.pj_per_cycle for term in clock_terms(own))
+    assert clocked[1] - clocked[0] == pytest.approx(of_array * own.exit_unit.lanes / own.array.num_pes)
+    assert energy_table(own).area_mm2 > energy_table(shared).area_mm2
 
 
 @pytest.mark.parametrize(
@@ -83,6 +137,9 @@ def test_asleep_costs_less_than_awake_and_awake_less_than_running() -> None:
         (["dram.type=lpddr5-6400"], "lpddr5-6400 is derived"),
         (["technology.operating_points=[{clock: 500 MHz, voltage: 0.5 V}]"], "MHz is the limit there"),
         (["technology.operating_points=[{clock: 100 MHz, voltage: 0.5 V}]"], ""),
+        # below 0.8 of the nominal supply the arrays stay on a rail of their own, and as fast as there
+        (["technology.device=lstp", "technology.voltage=0.5 V", "clock=508 MHz"], ""),
+        (["technology.device=lstp", "technology.voltage=0.5 V", "clock=509 MHz"], "it is in time up to 508.3 MHz"),
     ],
 )
 def test_what_the_user_should_know_is_said(override: list[str], said: str) -> None:
@@ -99,6 +156,9 @@ def test_derived_dram_and_extrapolated_sram_have_their_own_bands() -> None:
     assert list(derived[:, Uncertainty.DRAM]) == [0.6, 1.4]
     assert known[1, Uncertainty.SRAM] < between[1, Uncertainty.SRAM] < small[1, Uncertainty.SRAM]
     assert known[0, Uncertainty.SRAM] > between[0, Uncertainty.SRAM]
+    tiny = energy_table(load_hardware("edge_npu.yaml", ["buffers.head=1 KiB"]))  # beyond the table, at its own node
+    assert any("extrapolated" in warning for warning in tiny.warnings)
+    assert (tiny.bands == known).all()
 
 
 def test_clock_profiles() -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from ceesim.cli import exit_code
-from ceesim.errors import OutputError
+from ceesim.errors import OptionError, OutputError, PolicyError
 from ceesim.exits.references import Fixed, Never
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.price import Waiting
@@ -23,13 +23,15 @@ from ceesim.program.command import Amount
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
+from ceesim.results.scenario import idle_energy_pj
 from ceesim.results.summary import percentile, summary
 from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
 from ceesim.results.verdict import verdict
-from ceesim.results.write import RUN_FILES, write_run
+from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import PrecisionWarning, run
+from ceesim.sim.scenarios.scenario import Scenario
 from tests.exits.toys import toy_trace
 
 FILES = tuple(name for name in RUN_FILES if name != "manifest.json")
@@ -157,7 +159,7 @@ def test_what_costs_more_is_said_to_cost_more() -> None:
     print_page(result, console)
     page = console.file.getvalue()
     assert re.search(r"[\d.]+% more MACs became [\d.]+% more latency", page)
-    assert re.search(r"worth [\d.]+% more energy asleep", page)
+    assert re.search(r"worth [\d.]+% more energy \(\d+% … \d+%\) asleep", page)
 
 
 def test_one_input_has_no_interval() -> None:
@@ -183,10 +185,69 @@ def test_a_fixed_exit_costs_every_input_the_same(trace: ExitTrace) -> None:
     assert latency["mean"] == latency["p50"] == latency["max"] == fixed.dynamic.costs.latency_cycles[0]
 
 
+def test_a_run_tells_what_it_is_in_one_line(result: RunResult) -> None:
+    assert repr(result) == "RunResult(vggsmall on edge_npu, 10,000 inputs)"
+
+
+def test_what_is_no_input_gets_one_clear_error(trace: ExitTrace) -> None:
+    assert load_hardware("edge_npu.yaml", "array.rows=32").array.rows == 32
+    with pytest.raises(OptionError, match=r"no such engine \(got foo; expected simpy or compiled\)"):
+        run("edge_npu.yaml", trace, engine="foo")
+    with pytest.raises(PolicyError, match="not a policy"):
+        run("edge_npu.yaml", trace, policy=5)  # type: ignore[arg-type]
+
+
+def test_bands_stand_on_the_page(result: RunResult) -> None:
+    console = Console(file=StringIO(), width=300)
+    print_page(result, console)
+    page = console.file.getvalue()
+    dynamic, static = result.mean_energy()
+    reduction = summary(result)["reduction"]["energy"]
+    assert 1 - float(dynamic.total[0] / static.total[0]) == pytest.approx(reduction)
+    totals = rf"static total .* µJ \(.* … .*\), dynamic .* µJ \(.* … .*\): {reduction:.2%} less energy \("
+    assert re.search(totals, page)
+    assert re.search(r"asleep \(race to sleep\), [\d.]+% less energy \(\d+% … \d+%\) awake", page)
+    assert "every MAC is taken to toggle" in page
+    dense = replace(
+        trace_of := result.trace, density=np.full((trace_of.num_inputs, len(trace_of.workload.ops)), 0.5, np.float16)
+    )
+    console = Console(file=StringIO(), width=300)
+    print_page(replace(result, trace=dense), console)
+    assert "every MAC is taken to toggle" not in console.file.getvalue()
+
+
 def test_sleeping_saves_more_than_waiting_awake(result: RunResult) -> None:
     asleep, awake = (result.energy_at_static_rate(waiting) for waiting in Waiting)
     assert asleep[1] == awake[1]  # the static network never waits
     assert asleep[0] < awake[0] < awake[1]
+
+
+@pytest.mark.filterwarnings("ignore::ceesim.sim.run.PrecisionWarning")
+@pytest.mark.parametrize("name", ["tpu_v1.yaml", "edge_npu.yaml"])
+def test_the_static_rate_is_what_a_queue_says_of_it(trace: ExitTrace, name: str) -> None:
+    """On tpu_v1 two fifths of the inputs take longer than the period, for their heads, and the next ones wait less."""
+    alone = run(name, trace, engine="compiled")
+    cycles = alone.static.costs.occupancy_cycles[-1]
+    period = f"{cycles / alone.hardware.clock_hz * 1e12:.0f} ps"
+    scenario = Scenario.model_validate({"arrivals": {"process": "period", "period": period}, "queue": 100_000})
+    played = run(name, trace, engine="compiled", scenario=scenario).scenario
+    assert played is not None
+    assert played.static is not None
+    for waiting in Waiting:
+        spent = [
+            (float(each.energy.total[0]) + idle_energy_pj(each, alone.hardware, waiting)) / each.num_served
+            for each in (played.dynamic, played.static)
+        ]
+        assert alone.energy_at_static_rate(waiting) == pytest.approx(spent, rel=2e-3)
+        assert alone.saved_at_static_rate(waiting).nominal == pytest.approx(1 - spent[0] / spent[1], abs=1e-3)
+
+
+def test_where_heads_take_more_than_exits_save_there_is_no_idle_time(result: RunResult) -> None:
+    last = replace(result, rows=np.full_like(result.rows, len(result.dynamic.exit_indices) - 1))  # all run to the end
+    for waiting in Waiting:
+        dynamic, static = last.energy_at_static_rate(waiting)
+        assert dynamic == pytest.approx(float(last.energy(last.dynamic).total[-1]))
+        assert dynamic > static
 
 
 def test_the_sentence_names_what_explains_the_difference(result: RunResult) -> None:
@@ -248,6 +309,23 @@ def test_a_result_folder_that_cannot_be_written(result: RunResult, tmp_path: Pat
         write_run(result, file / "below" / "a" / "file", {})
     assert file.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+def test_files_that_no_run_wrote_are_left_alone(result: RunResult, tmp_path: Path) -> None:
+    mine = tmp_path / "arrivals.csv"
+    mine.write_text("0.001\n")
+    with pytest.raises(OutputError, match=r"no run wrote \(got arrivals.csv\)"):
+        write_run(result, tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["arrivals.csv"]
+    assert mine.read_text() == "0.001\n"
+    write_run(result, tmp_path / "out", {})
+    (tmp_path / "out" / "queue.csv").write_text("of an earlier run")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    write_run(result, tmp_path / "out", {})
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*RUN_FILES, "notes.txt"}
+    with pytest.raises(OutputError, match="reads this file"):
+        check_out(tmp_path / "out", [tmp_path / "out" / "exits.csv"])
+    check_out(tmp_path / "out", [mine, tmp_path / "none.csv"])
 
 
 def test_pinned_weights_are_loaded_once(trace: ExitTrace) -> None:

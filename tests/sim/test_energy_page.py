@@ -57,7 +57,7 @@ def test_a_band_holds_the_reductions_of_all_corners_and_no_more(hardware: str, w
     period = result.static.costs.occupancy_cycles[-1]
     spent = []
     for priced, counts in ((result.dynamic, result.exit_counts), (result.static, np.array([1]))):
-        idle = np.maximum(period - priced.costs.occupancy_cycles, 0)
+        idle = period - priced.costs.occupancy_cycles
         each = exit_energy(
             priced.program, priced.costs, result.hardware, result.density, waiting_cycles=idle, waiting=waiting
         )

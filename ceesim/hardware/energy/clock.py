@@ -7,7 +7,8 @@ accelerator is on. Nothing is gated within a run; the clock stops when the accel
 `ideal`: nothing. `default`: half the energy of a register write, for every flip-flop bit and cycle (assumed), plus a
 sequencer of 4 pJ per cycle at 40 nm (ARM Cortex-M0, 4 µW/MHz). `eyeriss_like`: 6.4 pJ per PE and cycle at 65 nm and
 1.0 V with 16-bit PEs, fitted to the chip (Chen et al., JSSC 2017). `tpu1_like`: 0.61 pJ per PE and cycle at 28 nm, the
-28 W that TPU v1 draws while idle (Jouppi et al., ISCA 2017). The measured ones scale as registers do.
+28 W that TPU v1 draws while idle (Jouppi et al., ISCA 2017). The measured ones scale as registers do; what the chip
+leaks while it is on is in what was measured, so it is not charged again (`MEASURED`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from ceesim.hardware.profiles import PROFILES
 UNMEASURED_BAND: Final[Band] = (0.1, 10.0)
 MEASURED_BAND: Final[Band] = (0.8, 1.25)
 """Around a measured profile (assumed; the fit itself misses single layers by up to 7%)."""
+
+MEASURED: Final = frozenset({ClockProfile.EYERISS_LIKE, ClockProfile.TPU1_LIKE})
+"""Profiles taken from the power of a chip that was on: leakage included."""
 
 CLOCK_SHARE: Final = 0.5
 """Energy of clocking a flip-flop bit over that of toggling it (assumed)."""
@@ -91,7 +95,7 @@ def band(profile: ClockProfile) -> Band:
     """Low and high value over the nominal one."""
     if profile is ClockProfile.IDEAL:
         return 1.0, 1.0
-    return UNMEASURED_BAND if profile is ClockProfile.DEFAULT else MEASURED_BAND
+    return MEASURED_BAND if profile in MEASURED else UNMEASURED_BAND
 
 
 def clock_terms(hardware: Hardware) -> Iterator[ClockTerm]:
@@ -101,14 +105,14 @@ def clock_terms(hardware: Hardware) -> Iterator[ClockTerm]:
     if technology.clock_profile is ClockProfile.EYERISS_LIKE:
         then = _register_scale(_EYERISS_NM, _EYERISS_DEVICE, _EYERISS_MV)
         yield ClockTerm(
-            "clock and idle",
+            "clock, idle and leakage",
             EYERISS_PJ * hardware.array.num_pes * now / then,
             f"{EYERISS_PJ} pJ per PE and cycle at {_EYERISS_NM} nm, fitted to Eyeriss (JSSC 2017)",
         )
     elif technology.clock_profile is ClockProfile.TPU1_LIKE:
         then = _register_scale(_TPU1_NM, _TPU1_DEVICE, _TPU1_MV)
         yield ClockTerm(
-            "clock and idle",
+            "clock, idle and leakage",
             TPU1_PJ * hardware.array.num_pes * now / then,
             f"{TPU1_PJ} pJ per PE and cycle at {_TPU1_NM} nm, the idle power of TPU v1 (ISCA 2017)",
         )

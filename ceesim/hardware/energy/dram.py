@@ -7,7 +7,8 @@
 
 Micron, "Calculating memory system power for DDR3", TN-41-01 (2007), and TN-40-07 for DDR4. Currents are the datasheet
 maxima as transcribed in DRAMSys's memory specifications (20 to 40% above typical parts). The rail of the data pins is
-its own line; where a specification has none (DDR3, DDR4, LPDDR3), IO and termination are not included. LPDDR4X and
+its own line; where a specification has none (DDR3, DDR4, LPDDR3), IO and termination are not included, and of DDR4's
+2.5 V rail it states activation and self-refresh alone. LPDDR4X and
 LPDDR5 have no public table of currents and are derived from LPDDR4.
 """
 
@@ -192,6 +193,7 @@ SPECS: Final[Mapping[str, DramSpec]] = {
             Rail(
                 1.2, idd0=60.75, idd2n=38.25, idd2p=17.0, idd3n=44.0, idd4r=184.5, idd4w=168.75, idd5=118.0, idd6=20.25
             ),
+            Rail(2.5, idd0=4.05, idd2n=0.0, idd2p=0.0, idd3n=0.0, idd4r=0.0, idd4w=0.0, idd5=0.0, idd6=2.6),
         ),
         width_bits=8,
         burst_length=8,

@@ -2,9 +2,9 @@
 
 A double buffer is two halves, each a memory of its own (to CACTI a second port costs 1.3 to 1.9 times the read energy
 and twice the area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one
-bank, more are several banks side by side. A bank holds at most 2 MiB. Ports narrower than 32 bits read 32 bits and
-share them. The array's accesses are whole ones: what it takes of a bank at once costs the same if part of it is unused.
-What streams through a buffer (DMA, maps as they drain) is packed and fills its words.
+bank, more are several equal banks side by side, with words of whole bytes. A bank holds at most 2 MiB. Ports narrower
+than 32 bits read 32 bits and share them. The array's accesses are whole ones: what it takes of a bank at once costs the
+same if part of it is unused. What streams through a buffer (DMA, maps as they drain) is packed and fills its words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Memory:
     @property
     def access_bits(self) -> int:
         """A bank's share of the port: the least that an access of the array takes."""
-        return ceil_div(self.port_bits, ceil_div(self.port_bits, self.word_bits))
+        return min(self.port_bits, self.word_bits)
 
 
 @lru_cache(maxsize=1024)
@@ -58,8 +58,8 @@ def memories(hardware: Hardware) -> Mapping[str, Memory]:
 
 
 def _memory(name: str, total_bytes: int, port_bits: int) -> Memory:
-    word_bits = min(max(LEAST_BITS, 1 << (port_bits - 1).bit_length()), MOST_BITS)
-    abreast = ceil_div(port_bits, word_bits)
+    abreast = ceil_div(port_bits, MOST_BITS)
+    word_bits = max(LEAST_BITS, 8 * ceil_div(port_bits, 8 * abreast))
     half_bytes = ceil_div(total_bytes, _HALVES)
     deep = ceil_div(half_bytes, abreast * MOST_BYTES)
     bank_bytes = max(ceil_div(half_bytes, abreast * deep), word_bits // 8)

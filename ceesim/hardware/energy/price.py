@@ -199,7 +199,7 @@ def saved(less: Breakdown, row: int, more: Breakdown, other_row: int) -> Band:
 
 
 def _err_together(one: Breakdown, other: Breakdown) -> bool:
-    return one.kin == other.kin and np.array_equal(one.bands, other.bands)
+    return one.kin == other.kin
 
 
 def _extremes(kinds: Floats, bands: Floats) -> tuple[float, float]:

@@ -4,9 +4,9 @@
 products. DRAM rails are outside the chip: they scale neither with its voltage nor with its node.
 
 Logic leaks per area as a 64 KiB SRAM of its transistors does (assumed); the share for routing has no leakage of its
-own. Asleep, power gates and retention leave a tenth of the leakage (assumed), the clock stops and DRAM refreshes
-itself; awake and waiting, the clock runs on and DRAM is in power-down. While running DRAM is in precharge standby, and
-in active standby while it transfers.
+own, and where the clock's term was measured on a chip, its leakage is in it. Asleep, power gates and retention leave a
+tenth of the leakage (assumed), the clock stops and DRAM refreshes itself; awake and waiting, the clock runs on and DRAM
+is in power-down. While running DRAM is in precharge standby, and in active standby while it transfers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ceesim.hardware.energy.actions import (
 )
 from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
 from ceesim.hardware.energy.cacti import EXECUTABLE
-from ceesim.hardware.energy.clock import band, clock_terms
+from ceesim.hardware.energy.clock import MEASURED, band, clock_terms
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
 from ceesim.hardware.energy.operating_points import fastest_clock_hz
@@ -154,7 +154,7 @@ def energy_table(hardware: Hardware) -> EnergyTable:
             state_pj[line.per, line.component, line.uncertainty] += line.pj
     low_high = {
         Uncertainty.LOGIC: LOGIC_BAND,
-        Uncertainty.SRAM: _sram_band(technology.node_nm, arrays),
+        Uncertainty.SRAM: _sram_band(technology.node_nm),
         Uncertainty.DRAM: spec.band,
         Uncertainty.CLOCK: band(technology.clock_profile),
         Uncertainty.LEAKAGE: LEAKAGE_BAND,
@@ -167,8 +167,8 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     return EnergyTable(lines, action_pj, state_pj, bands, kin, area, warnings, hardware.clock_hz)
 
 
-def _sram_band(node_nm: int, arrays: dict[Memory, Sram]) -> Band:
-    if any(array.how is How.POWER_LAW for array in arrays.values()):
+def _sram_band(node_nm: int) -> Band:
+    if node_nm < min(nodes_nm()):
         return EXTRAPOLATED_SRAM_BAND
     return SRAM_BAND if node_nm in nodes_nm() else BETWEEN_NODES_SRAM_BAND
 
@@ -315,15 +315,19 @@ def _leakage(hardware: Hardware, arrays: dict[Memory, Sram], area: tuple[AreaTer
         for term in area
         if term.what not in buffers | {ROUTING}
     ]
+    shares = {State.RUNNING: 1.0, State.AWAKE: 1.0, State.ASLEEP: SLEEP_LEAKAGE}
+    if technology.clock_profile in MEASURED:
+        shares = {State.ASLEEP: SLEEP_LEAKAGE}
     for what, milliwatts, source in parts:
         pj = milliwatts * _PJ_PER_S_OF_MW / hardware.clock_hz
-        for state, share in ((State.RUNNING, 1.0), (State.AWAKE, 1.0), (State.ASLEEP, SLEEP_LEAKAGE)):
+        for state, share in shares.items():
             yield Line(state, f"leakage of the {what}", Component.LEAKAGE, Uncertainty.LEAKAGE, pj * share, source)
 
 
 def _warnings(hardware: Hardware, spec: DramSpec, arrays: dict[Memory, Sram]) -> Iterator[str]:
     technology = hardware.technology
-    slower = scaling.delay_factor(technology.node_nm, technology.device, technology.voltage_mv)
+    rail_mv = scaling.sram_millivolts(technology.node_nm, technology.device, technology.voltage_mv)
+    slower = scaling.delay_factor(technology.node_nm, technology.device, rail_mv)
     period_ns = 1e9 / hardware.clock_hz
     for memory, array in arrays.items():
         access_ns = array.access_ns * slower
