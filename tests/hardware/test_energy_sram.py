@@ -153,12 +153,14 @@ ANSWER += "Area (mm2), Access time (ns), Random cycle time (ns)"
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program that answers like CACTI: always the same array."""
+    """A program that answers like CACTI: always the same array, which leaks more where it is hot."""
     program = tmp_path / "cacti"
     program.write_text(
         f"""#!/bin/sh
 test "$1" = -infile || exit 2
-printf '{ANSWER}\\n45, 0.0125, 0.0025, 0.5, 0.25, 1.5, 1.25\\n' > "$2.out"
+leakage=0.5
+grep -q 'temperature.* 350' "$2" && leakage=0.75
+printf '{ANSWER}\\n45, 0.0125, 0.0025, %s, 0.25, 1.5, 1.25\\n' "$leakage" > "$2.out"
 """,
         encoding="utf-8",
     )
@@ -171,6 +173,7 @@ printf '{ANSWER}\\n45, 0.0125, 0.0025, 0.5, 0.25, 1.5, 1.25\\n' > "$2.out"
 def test_a_live_cacti_is_asked_between_the_rows_and_not_on_them() -> None:
     between = sram(100 * 1024, 64, 22, Device.LSTP)
     assert (between.how, between.read_pj, between.write_pj, between.area_mm2) == (How.CACTI, 12.5, 2.5, 0.25)
+    assert (between.leakage_mw_300k, between.leakage_mw_350k) == (0.5, 0.75)
     assert sram(100 * 1024, 64, 28, Device.LSTP).how is How.CACTI
     assert sram(64 * 1024, 64, 22, Device.LSTP).how is How.TABLE
 

@@ -15,7 +15,9 @@ from ceesim.hardware.energy.operating_points import at_operating_point, fastest_
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware
 from ceesim.mapping.machine import machine_of
+from ceesim.program.command import NUM_AMOUNTS, Amount
 from ceesim.shipped import Shelf
+from ceesim.sim.energy import actions
 
 SHIPPED = [path.name for path in Shelf.HARDWARE.files()]
 UNPRICED = {Action.GATED_MACS}
@@ -116,6 +118,25 @@ def test_a_row_that_is_no_power_of_two_wide_pays_for_its_own_width() -> None:
     assert row(16) == pytest.approx(5.607, abs=1e-3)  # the table's own row of 128 bits
     assert row(17) == pytest.approx(5.858, abs=1e-3)
     assert row(32) == pytest.approx(9.235, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("amount", "action"),
+    [
+        (Amount.EXPONENTIALS, Action.EXPONENTIALS),
+        (Amount.COMPARES, Action.COMPARES),
+        (Amount.DECISIONS, Action.DECISIONS),
+        (Amount.VECTOR_OPS, Action.ADDS),
+        (Amount.VECTOR_MULTIPLIES, Action.MULTIPLIES),
+        (Amount.DRAM_ACTIVATES, Action.DRAM_ACTIVATES),
+        (Amount.DMA_REQUESTS, Action.DMA_DESCRIPTORS),
+    ],
+)
+def test_what_was_counted_is_priced(amount: Amount, action: Action) -> None:
+    amounts = np.zeros((1, NUM_AMOUNTS), np.int64)
+    amounts[0, amount] = 7
+    counts = actions(amounts, load_hardware("edge_npu.yaml"))
+    assert counts[0, action] == counts.sum() == 7
 
 
 def test_the_exit_units_own_lanes_are_clocked_and_take_room() -> None:
