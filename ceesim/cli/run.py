@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     help="Who is to read --dram-trace: Ramulator 2 (LoadStoreTrace) or DRAMsim3. Default: by the suffix of FILE.",
 )
 @click.option("--out", callback=lambda *given: _folder(given[-1]), metavar="DIR", help="Write the result files here.")
+@click.option("--parquet", is_flag=True, help="With --out: write inputs.parquet beside inputs.csv. Default: off.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
 def command(
     hw: str,
@@ -78,6 +79,7 @@ def command(
     dram_trace: Path | None,
     dram_trace_format: str | None,
     out: Path | None,
+    parquet: bool,
     as_json: bool,
 ) -> None:
     """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
@@ -98,7 +100,9 @@ def command(
     asked = _scenario(scenario, batch, batch_mode, units)
     files = _files(hw, trace, rates, policy, scenario, asked)
     if out is not None:
-        check_out(out, files)
+        check_out(out, files, parquet=parquet)
+    elif parquet:
+        raise OptionError("there is no folder to write to", where="--parquet", fix="add --out DIR")
     chosen = None
     if policy is not None:
         from ceesim.cli.notes import notes
@@ -126,7 +130,8 @@ def command(
     for warning in caught:
         click.echo(f"note: {warning.message}", err=True)
     if out is not None:
-        names = write_run(result, out, _manifest(files, overrides, policy, {"beta": beta, "threshold": threshold}))
+        manifest = _manifest(files, overrides, policy, {"beta": beta, "threshold": threshold})
+        names = write_run(result, out, manifest, parquet=parquet)
         click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if dram_trace is not None:
         count = write_dram_trace(result.dynamic, result.hardware, dram_trace, form)

@@ -1,6 +1,7 @@
 """The files of a run: its summary, tables and manifest; all of them or none.
 
-Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv.
+Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv. On request inputs.csv stands there as
+inputs.parquet as well.
 
 They are written into a folder beside the target and moved into place at the end. Two runs give the same bytes, the
 manifest's time stamp apart.
@@ -13,10 +14,11 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ceesim.errors import OutputError
+from ceesim.errors import MissingExtraError, OutputError
 from ceesim.files import replacing
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
@@ -26,6 +28,7 @@ from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
 SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
+PARQUET_FILE: Final = "inputs.parquet"
 RUN_FILES: Final = (
     "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "inputs.csv", "manifest.json",
 )  # fmt: skip
@@ -34,15 +37,19 @@ RUN_FILES: Final = (
 _ELSEWHERE: Final = "choose another --out"
 
 
-def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any], *, parquet: bool = False) -> tuple[str, ...]:
     """Write the files of a run into the folder `out`, which is made if need be; returns their names.
 
     Files of an earlier run are replaced; anything else in the folder is left alone.
 
+    Args:
+        parquet: write inputs.parquet too.
+
     Raises:
         OutputError: if `out` is a file, holds files of these names that no run wrote, or cannot be written.
+        MissingExtraError: if `parquet` is asked for and pyarrow is not installed.
     """
-    check_out(out)
+    check_out(out, parquet=parquet)
     writers: dict[str, Callable[[IO[str]], None]] = {
         "summary.json": lambda stream: _json(stream, summary(result)),
         "layers.csv": lambda stream: _rows(
@@ -78,15 +85,18 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(out), fix="choose another --out") from None
-    earlier = {name for name in SCENARIO_FILES if _is_of_a_run(out)}
+    earlier = {name for name in (*SCENARIO_FILES, PARQUET_FILE) if _is_of_a_run(out)}
+    names = (*writers, PARQUET_FILE) if parquet else tuple(writers)
     try:
         for name, write in writers.items():
             with (staged / name).open("w", encoding="utf-8", newline="") as stream:
                 write(stream)
+        if parquet:
+            _parquet(staged / PARQUET_FILE, input_columns(result))
         out.mkdir(exist_ok=True)
-        for name in writers:
+        for name in names:
             (staged / name).replace(out / name)
-        for name in earlier - set(writers):
+        for name in earlier - set(names):
             (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
@@ -94,19 +104,23 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any]) -> tupl
         ) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return tuple(writers)
+    return names
 
 
-def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
+def check_out(out: Path, inputs: Iterable[Path] = (), *, parquet: bool = False) -> None:
     """See that the files of a run may be written into `out`, before there is anything to lose.
 
     Args:
         inputs: files that the run reads; none of them is written over.
+        parquet: whether inputs.parquet is to be written too.
 
     Raises:
         OutputError: if not.
+        MissingExtraError: if `parquet` is asked for and pyarrow is not installed.
     """
-    ours = {name: out / name for name in (*RUN_FILES, *SCENARIO_FILES)}
+    if parquet and find_spec("pyarrow") is None:
+        raise MissingExtraError.of("pyarrow", "parquet", PARQUET_FILE)
+    ours = {name: out / name for name in (*RUN_FILES, *SCENARIO_FILES, PARQUET_FILE)}
     if out.exists() and not out.is_dir():
         raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
     for path in inputs:
@@ -163,3 +177,12 @@ def _columns(stream: IO[str], names: Iterable[str], columns: Mapping[str, Any]) 
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(zip(*lists, strict=True))
+
+
+def _parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    known = {"": None, "0": False, "1": True}
+    arrays = {**columns, "correct": pyarrow.array([known[value] for value in columns["correct"]], pyarrow.bool_())}
+    pyarrow.parquet.write_table(pyarrow.table({name: arrays[name] for name in INPUT_COLUMNS}), path)

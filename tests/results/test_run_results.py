@@ -10,11 +10,12 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from rich.console import Console
 
 from ceesim.cli import exit_code
-from ceesim.errors import OptionError, OutputError, PolicyError
+from ceesim.errors import MissingExtraError, OptionError, OutputError, PolicyError
 from ceesim.exits.references import Fixed, Never
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.price import Waiting
@@ -298,6 +299,20 @@ def test_files_are_the_same_bytes_from_both_executors_and_every_time(
         rows = list(csv.DictReader(stream))
     assert len(rows) == result.trace.num_inputs
     assert sum(row["correct"] == "1" for row in rows) / len(rows) == pytest.approx(result.trace.accuracy)
+
+
+def test_the_inputs_as_parquet_on_request(result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = write_run(result, tmp_path / "out", {}, parquet=True)
+    assert set(names) == {*RUN_FILES, "inputs.parquet"} == {path.name for path in (tmp_path / "out").iterdir()}
+    frame = pandas.read_parquet(tmp_path / "out" / "inputs.parquet")
+    table = pandas.read_csv(tmp_path / "out" / "inputs.csv")
+    pandas.testing.assert_frame_equal(frame.astype({"correct": int}), table)
+    write_run(result, tmp_path / "out", {})
+    assert not (tmp_path / "out" / "inputs.parquet").exists()
+    monkeypatch.setattr("ceesim.results.write.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pyarrow"):
+        write_run(result, tmp_path / "other", {}, parquet=True)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_result_folder_that_cannot_be_written(result: RunResult, tmp_path: Path) -> None:
