@@ -48,7 +48,7 @@ def choose_policy(
                 "no such policy",
                 where="--policy",
                 got=choice,
-                expected=f"a policy.json, or one of {', '.join(NAMES)}",
+                expected=f"a policy.json, or one of {', '.join(name for name in NAMES if name != 'external')}",
                 fix="ceesim search --out policy.json writes one",
             )
         if beta is not None or threshold is not None:
@@ -63,9 +63,18 @@ def choose_policy(
                 PolicyWarning,
                 stacklevel=2,
             )
-    else:
-        policy = policy_from_json(_record(choice, num_exits, beta, threshold))
-    policy.kept(num_exits)
+        policy.kept(num_exits)
+        return policy
+    record = _record(choice, num_exits, beta, threshold)
+    try:
+        policy = policy_from_json(record)
+        policy.kept(num_exits)
+    except PolicyError as error:
+        option = "--beta" if beta is not None else "--threshold"
+        fix = (
+            error.fix or f"the network has {num_exits} exits; ceesim search --out policy.json finds thresholds for them"
+        )
+        raise PolicyError(error.what, where=option, got=error.got, expected=error.expected, fix=fix) from None
     return policy
 
 
@@ -89,7 +98,7 @@ def _record(name: str, num_exits: int, beta: str | None, threshold: float | None
         return {"name": name, "threshold": [threshold] * num_exits}
     if name in _COUNT and threshold is not None:
         if not threshold.is_integer():
-            raise OptionError(f"--threshold of policy {name} is a whole number", got=threshold)
+            raise OptionError(f"--threshold of policy {name} is a whole number", got=threshold, fix="write it like 2")
         return {"name": name, _COUNT[name]: int(threshold)}
     return {"name": name}
 
