@@ -144,3 +144,8 @@ def format_picojoules(picojoules: float) -> str:
         if picojoules >= factor:
             return f"{picojoules / factor:.4g} {unit}"
     return f"{picojoules:.3g} pJ"
+
+
+def format_count(number: int, noun: str) -> str:
+    """A number of things: 1 point, 1,024 points."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

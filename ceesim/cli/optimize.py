@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ceesim.cli.sweep import FAILED_POINTS
 from ceesim.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
@@ -55,42 +56,80 @@ def command(
     storage: Path | None,
     out: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Find the designs that no other beats in latency, energy, area and accuracy together.
+
+    Designs that cannot be built or mapped are listed with their reasons, and the exit code is then 3.
 
     Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.notes import notes
+    from ceesim.cli.sweep_page import print_failures
     from ceesim.exits.pair import check_pair
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
-    from ceesim.explore.notation import Written, design_space, read_settings, read_space
-    from ceesim.explore.optimize import Task, best_designs, on_test, open_study, optimise
+    from ceesim.explore.notation import Written, design_space, read_settings, read_space, replaced
+    from ceesim.explore.optimize import Task, best_designs, check_evidence, on_test, open_study, optimise, tally
     from ceesim.hardware.load import load_hardware
+    from ceesim.sim.run import PrecisionWarning, warn_of_precision
+    from ceesim.units import format_count
 
-    if out is not None and out.exists():
-        raise OutputError("exists already", where=str(out), fix="choose another --out")
     hardware = load_hardware(hw)
     fitted, tested = (load_trace(name) for name in (val, test))
     check_pair(fitted, tested, test)
-    tell_of_first_use()
+    check_evidence(tested, "--test")
+    with notes(PrecisionWarning):
+        warn_of_precision(hardware, fitted)
     written = Written({}) if space is None else read_space(Path(space))
-    written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
-    designs = design_space(written, hardware, fitted.policy)
+    designs = design_space(replaced(written, read_settings(settings)), hardware, fitted.policy)
     task = Task(Experiment(hardware, fitted), designs, _shares(tolerance), objective)
-    study = open_study(task, storage, seed)
-    optimise(task, study, trials, _say if sys.stderr.isatty() else None)
-    best = best_designs(study)
-    table = _rows(best, on_test(best, task, tested))
     if out is not None:
-        _write(table, out)
+        _prepare(out)
+    tell_of_first_use()
+    study = open_study(task, storage, seed)
+    terminal = sys.stderr.isatty()
+    optimise(task, study, trials, _say if terminal else None)
+    click.echo("", err=True, nl=terminal)
+    found, best = tally(study), best_designs(study)
+    print_failures(found.failures, found.num_failed, "design", "trial", to_stderr=as_json or not best)
+    if not best:
+        lost = ((found.num_failed, "that failed"), (found.num_outside, "outside of the constraints"))
+        raise OptionError(
+            "no design was found",
+            got=" and ".join(f"{format_count(number, 'design')} {where}" for number, where in lost if number),
+            fix="give the keys other values, loosen a constraint, or raise --trials",
+        )
+    table = _rows(best, on_test(best, task, tested))
     if as_json:
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
     else:
-        click.echo(f"{len(best)} of {trials} designs are beaten by no other; chosen on {val}, reported on {test}")
+        tried = format_count(found.num_measured, "measured design")
+        verb = "is" if len(best) == 1 else "are"
+        click.echo(f"{len(best):,} of {tried} {verb} beaten by no other; chosen on {val}, reported on {test}")
         for line in _page(best, table):
             click.echo(line)
+    if out is not None:
+        sys.stdout.flush()
+        _write(table, out)
+    return FAILED_POINTS if found.num_failed else 0
+
+
+def _prepare(out: Path) -> None:
+    """See, before any work, that the table can be written: its folder is made, and the file is not there yet."""
+    if out.suffix != ".csv":
+        raise OptionError("not a table", where="--out", got=out.name, expected="a name that ends in .csv")
+    if out.exists():
+        raise OutputError("exists already", where=str(out), fix="choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("x").close()
+        out.unlink()
+    except OSError as problem:
+        raise OutputError(
+            f"cannot write here: {problem.strerror}", where=str(out), fix="choose another --out"
+        ) from None
 
 
 def _shares(text: str | None) -> tuple[float, ...]:

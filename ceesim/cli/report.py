@@ -43,8 +43,9 @@ def command(sources: tuple[Path, ...], out: Path, traces: tuple[Path, ...], with
     The page needs no network and no other file. Several runs are also put side by side.
     """
     from ceesim.results.report.page import write_data, write_page
+    from ceesim.shipped import Shelf, find
 
-    sections, title = _sections(sources, traces)
+    sections, title = _sections(sources, [find(trace, Shelf.TRACES) for trace in traces])
     write_page(sections, title, out)
     click.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", err=True)
     if with_data:
@@ -55,32 +56,58 @@ def command(sources: tuple[Path, ...], out: Path, traces: tuple[Path, ...], with
 def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Section], str]:
     """What the page shows, and its title."""
     from ceesim.explore.report import sweep_section
-    from ceesim.results.report.folder import is_run, read_run
+    from ceesim.results.report.folder import read_run, strangers
     from ceesim.results.report.sections import comparison, run_section
+    from ceesim.results.report.traits import told_apart
 
-    for path in sources:
-        if not path.exists():
-            raise OutputError(
-                "no such run or sweep",
-                where=str(path),
-                expected="a folder of `ceesim run --out`, or a table of `ceesim sweep --out`",
-                fix="check the name and the working directory",
-            )
-    runs = [read_run(path, traces) for path in sources if path.is_dir() or is_run(path)]
-    tables = [path for path in sources if not path.is_dir()]
+    for source in sources:
+        _check(source)
+    folders, tables = ([path for path in sources if path.is_dir() is folder] for folder in (True, False))
+    runs = [read_run(path, traces) for path in folders]
+    for said in strangers(runs, traces):
+        click.echo(f"note: {said}", err=True)
     if len(runs) == 1:
         sections = [run_section(runs[0], "run1")]
     else:
-        names = _distinct([run.name for run in runs])
+        names = _distinct(folders)
         sections = [comparison(runs, names)] if runs else []
         sections += [
-            run_section(run, f"run{i}", name) for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)
+            run_section(run, f"run{i}", name, apart)
+            for i, (run, name, apart) in enumerate(zip(runs, names, told_apart(runs), strict=True), 1)
         ]
     sections += [sweep_section(path, f"sweep{i}") for i, path in enumerate(tables, 1)]
     return sections, sections[0].title
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names with a number where an earlier one is the same."""
+def _check(path: Path) -> None:
+    """See that `path` may be a run or a sweep."""
+    from ceesim.results.report.folder import is_run
+    from ceesim.results.write import PARQUET_FILE, RUN_FILES, SCENARIO_FILES
+
+    expected = "a folder of `ceesim run --out`, or a table of `ceesim sweep --out`"
+    if not path.exists():
+        raise OutputError(
+            "no such run or sweep", where=str(path), expected=expected, fix="check the name and the working directory"
+        )
+    if path.is_dir():
+        return
+    if path.name in (*RUN_FILES, *SCENARIO_FILES, PARQUET_FILE) and is_run(path.parent):
+        fix = f"give the folder of the run: ceesim report {path.parent}"
+        raise OutputError("one file of a run, which is a folder", where=str(path), expected=expected, fix=fix)
+    if path.suffix not in (".csv", ".parquet"):
+        table = path.with_name(path.name.removesuffix(".manifest.json"))
+        fix = f"give the table: ceesim report {table}" if table != path else "give the folder or the table itself"
+        raise OutputError("neither a run nor a sweep", where=str(path), expected=expected, fix=fix)
+
+
+def _distinct(folders: Sequence[Path]) -> list[str]:
+    """What to call each run: its folder, with the folder around it where needed, and a number if it comes again."""
+    paths = [path.resolve() for path in folders]
+    names = [path.name for path in paths]
+    apart = [{other for other, known in zip(paths, names, strict=True) if known == name} for name in names]
+    names = [
+        "/".join(path.parts[-2:]) if len(alike) > 1 else name
+        for path, name, alike in zip(paths, names, apart, strict=True)
+    ]
     before = [names[:i].count(name) for i, name in enumerate(names)]
     return [f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path
 from typing import Final
 
@@ -55,18 +54,20 @@ def command(
     Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
     """
     from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.notes import notes
     from ceesim.cli.sweep_page import SweepBar, duration, print_findings
     from ceesim.exits.policy_file import read_policy
     from ceesim.exits.trace import load_trace
     from ceesim.explore import sweep
     from ceesim.explore import workers as crews
     from ceesim.explore.experiment import Experiment, columns
-    from ceesim.explore.notation import Written, design_space, read_settings, read_space
+    from ceesim.explore.notation import Written, design_space, read_settings, read_space, replaced
     from ceesim.explore.table import check_format, finish, open_table
     from ceesim.hardware.load import load_hardware
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
-    from ceesim.sim.run import warn_of_precision
+    from ceesim.sim.run import PrecisionWarning, warn_of_precision
+    from ceesim.units import format_count
 
     if workers is not None and dask is not None:
         raise OptionError("--workers are processes here, --dask a cluster", fix="drop one of the two")
@@ -77,14 +78,10 @@ def command(
     if policy is not None:
         chosen = read_policy(Path(policy)).policy
         inputs, *rated = (one.under(chosen) for one in (inputs, *rated))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with notes(PrecisionWarning):
         warn_of_precision(hardware, inputs)
-    for warning in caught:
-        click.echo(f"note: {warning.message}", err=True)
     written = Written({}) if space is None else read_space(Path(space))
-    written = Written({**written.parameters, **read_settings(settings).parameters}, written.constraints)
-    designs = design_space(written, hardware, inputs.policy)
+    designs = design_space(replaced(written, read_settings(settings)), hardware, inputs.policy)
     experiment = Experiment(hardware, inputs, rated[0] if rated else None)
     tell_of_first_use()
     num_points = designs.num_points()
@@ -99,19 +96,22 @@ def command(
     ):
         done = f", {table.num_rows:,} of them done" if table.num_rows else ""
         estimate = duration(seconds * (num_points - table.num_rows) / crew.num_workers)
-        plural = "s" if crew.num_workers > 1 else ""
-        click.echo(f"{num_points:,} points{done}; about {estimate} on {crew.num_workers} worker{plural}", err=True)
+        hands = format_count(crew.num_workers, "worker")
+        click.echo(f"{format_count(num_points, 'point')}{done}; about {estimate} on {hands}", err=True)
         started, before = time.monotonic(), table.num_rows
         try:
             with SweepBar(num_points, table) as bar:
                 sweep.continue_sweep(designs, table, crew, bar.advance)
         except KeyboardInterrupt:
-            click.echo(f"{table.num_rows:,} of {num_points:,} rows are in {out}; --resume goes on from there", err=True)
+            click.echo(
+                f"{table.num_rows:,} of {format_count(num_points, 'row')} are in {out}; --resume goes on from there",
+                err=True,
+            )
             raise
         elapsed = max(time.monotonic() - started, 1e-9)
         click.echo(
-            f"{table.num_rows:,} rows in {out}, {table.num_failed:,} of them failed; {duration(elapsed)}, "
-            f"{(table.num_rows - before) / elapsed:.0f} points/s",
+            f"{format_count(table.num_rows, 'row')} in {out}, {table.num_failed:,} of them failed; "
+            f"{duration(elapsed)}, {(table.num_rows - before) / elapsed:.0f} points/s",
             err=True,
         )
     finish(table, sweep.types(experiment, designs))

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ceesim.explore.pareto import Findings
+    from ceesim.explore.reasons import Failure
     from ceesim.explore.table import Table
 
 _MOST_SHOWN: Final = 10
@@ -77,14 +80,34 @@ def print_findings(out: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
-    if found.num_failed:
-        click.echo(f"{found.num_failed:,} points failed:")
-        for failure in found.failures:
-            click.echo(f"  {failure.num_points:,}, first {failure.first}: {failure.reason}")
-        if others := found.num_failed - sum(failure.num_points for failure in found.failures):
-            click.echo(f"  {others:,} for other reasons")
+    print_failures(found.failures, found.num_failed, "point", "point")
     for line in _page(found, OBJECTIVES):
         click.echo(line)
+
+
+def print_failures(
+    failures: Sequence[Failure], num_failed: int, noun: str, number: str, *, to_stderr: bool = False
+) -> None:
+    """Print why designs failed, the most frequent reason first; nothing if none did.
+
+    Args:
+        failures: by reason.
+        num_failed: in all, of which some may have failed for other reasons.
+        noun: what failed.
+        number: what the first of them is a number of.
+    """
+    from ceesim.units import format_count
+
+    if not num_failed:
+        return
+    lines = [f"{format_count(num_failed, noun)} failed:"]
+    for failure in sorted(failures, key=lambda failure: -failure.num_points):
+        which = f"{'first ' if failure.num_points > 1 else ''}{number} {failure.first}"
+        lines.append(f"  {format_count(failure.num_points, noun)} ({which}): {failure.reason}")
+    if others := num_failed - sum(failure.num_points for failure in failures):
+        lines.append(f"  {format_count(others, noun)} for other reasons")
+    for line in lines:
+        click.echo(line, err=to_stderr)
 
 
 def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:

@@ -17,6 +17,7 @@ from ceesim.errors import CeesimError
 from ceesim.exits.policy import DecisionCost
 from ceesim.exits.trace import ExitTrace
 from ceesim.explore.knobs import Value, policy_with
+from ceesim.explore.reasons import in_one_line
 from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware, Lookahead
@@ -88,7 +89,7 @@ class Experiment:
             metrics, status, reason = self.metrics(point), OK, ""
         except CeesimError as problem:
             metrics = [None] * (len(METRICS) + self.trace.workload.num_exits + 1)
-            status, reason = FAILED, " ".join(str(problem).split())
+            status, reason = FAILED, in_one_line(problem, point)
         return (str(index), status, *map(_cell, point.values()), *map(_cell, metrics), reason)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ceesim.errors import MissingExtraError, OutputError
+from ceesim.explore.column_types import common_types, knob_names, recorded_types, typed
 from ceesim.explore.experiment import METRICS
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class SweepTable:
     def __iter__(self) -> Iterator[pandas.DataFrame]:
         """The parts, their rows labelled from 0 on; an empty cell is a missing value.
 
+        What was set has the same type in every part (see `ceesim.explore.column_types`).
+
         Raises:
             OutputError: if it cannot be read, or is no such table.
             MissingExtraError: if it is .parquet and pyarrow is not installed.
@@ -55,25 +58,37 @@ class SweepTable:
     def _csv(self) -> Iterator[pandas.DataFrame]:
         import pandas
 
-        if self.rows is None:
-            yield pandas.read_csv(self.path, keep_default_na=False, na_values=[""], usecols=self._is_wanted)
+        columns = [str(name) for name in pandas.read_csv(self.path, nrows=0).columns]
+        knobs = knob_names(columns)
+        types = recorded_types(self.path, knobs)
+        if types is None:
+            types = common_types(self._read(knobs, {}, ROWS)) if knobs else {}
+        yield from self._read([name for name in columns if self._is_wanted(name)], types, self.rows)
+
+    def _read(self, columns: list[str], types: dict[str, str], rows: int | None) -> Iterator[pandas.DataFrame]:
+        """The `columns`, so many rows at a time; what `types` leaves open, each part decides by itself."""
+        import pandas
+
+        settings: Any = {"keep_default_na": False, "na_values": [""], "usecols": columns, "dtype": types}
+        if rows is None:
+            yield pandas.read_csv(self.path, **settings)
             return
-        with pandas.read_csv(
-            self.path, keep_default_na=False, na_values=[""], usecols=self._is_wanted, chunksize=self.rows
-        ) as parts:
+        with pandas.read_csv(self.path, chunksize=rows, **settings) as parts:
             yield from parts
 
     def _parquet(self) -> Iterator[pandas.DataFrame]:
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(self.path) as file:
-            names = [name for name in file.schema_arrow.names if self._is_wanted(name)]
+            columns = file.schema_arrow.names
+            names = [name for name in columns if self._is_wanted(name)]
+            types = recorded_types(self.path, knob_names(columns)) or {}
             if self.rows is None or file.metadata.num_rows == 0:
-                yield file.read(names).to_pandas()
+                yield typed(file.read(names).to_pandas(), types)
                 return
             num_rows = 0
             for batch in file.iter_batches(self.rows, columns=names):
-                part = batch.to_pandas()
+                part = typed(batch.to_pandas(), types)
                 part.index += num_rows
                 num_rows += len(part)
                 yield part

@@ -47,6 +47,12 @@ _CHEAPER: Final = {
 }
 
 
+_OTHER_POLICY: Final = (
+    "if the trace has logits, give it another policy: `ceesim search --out policy.json` finds one, `ceesim sweep "
+    "--policy policy.json` and `ceesim capture --policy policy.json` take it; decisions alone have no thresholds"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     """One key of a design space.
@@ -112,7 +118,7 @@ def policy_with(policy: ExitPolicy, settings: Mapping[str, Value]) -> ExitPolicy
                 f"policy {policy.name!r} has no such threshold",
                 where=key,
                 expected=" or ".join(f"policy.{known}, policy.{known}.1" for known in names) or "another policy",
-                fix=None if names else "pass --policy exclude or confidence",
+                fix=None if names else _OTHER_POLICY,
             )
         if not exit_:
             record[name] = [None if held is None else value for held in thresholds]

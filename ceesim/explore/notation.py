@@ -98,6 +98,42 @@ def read_settings(settings: Iterable[str]) -> Written:
     return Written(parameters)
 
 
+def replaced(space: Written, settings: Written) -> Written:
+    """`space` with the parameters of `settings` in place of those that set the same keys, or keys inside of them.
+
+    Raises:
+        OptionError: if linked keys of the space are replaced in part only.
+    """
+    waiting = dict(settings.parameters)
+    parameters: dict[str, object] = {}
+    for names, values in space.parameters.items():
+        covered = {key: [new for new in settings.parameters if _sets(new, key)] for key in _keys(names)}
+        left = [key for key, new in covered.items() if not new]
+        taken = list(dict.fromkeys(name for new in covered.values() for name in new))
+        if left and taken:
+            keys = _keys(names)
+            raise OptionError(
+                "linked keys of the space are replaced in part only",
+                where=f"--set {', '.join(taken)}",
+                got=f"no values for {', '.join(left)}, which the space links as {', '.join(keys)!r}",
+                fix=f"set all of them: --set {','.join(keys)}=VALUES, or each with a --set of its own",
+            )
+        if not taken:
+            parameters[names] = values
+        parameters |= {name: waiting.pop(name) for name in taken if name in waiting}
+    return Written(parameters | waiting, (*space.constraints, *settings.constraints))
+
+
+def _keys(names: str) -> list[str]:
+    """The keys of a parameter, which may be several with commas between."""
+    return [name.strip() for name in names.split(",")]
+
+
+def _sets(names: str, key: str) -> bool:
+    """Whether a parameter sets `key`, or a section around it."""
+    return any(name == key or key.startswith(f"{name}.") for name in _keys(names))
+
+
 def design_space(written: Written, hardware: Hardware, policy: ExitPolicy) -> Space:
     """The space that was `written`, around `hardware` and `policy`.
 
@@ -137,7 +173,7 @@ def _check_constraints(space: Space) -> None:
 
 
 def _axis(names: str, values: object, hardware: Hardware, policy: ExitPolicy) -> Axis:
-    knobs = tuple(knob(name.strip(), hardware, policy) for name in names.split(","))
+    knobs = tuple(knob(name, hardware, policy) for name in _keys(names))
     items = values if isinstance(values, list) else [values]
     written = [value for item in items for value in _expanded(names, item, knobs[0])]
     steps = []

@@ -27,14 +27,20 @@ from ceesim.explore.codesign import HardwarePrices
 from ceesim.explore.experiment import METRICS, Experiment
 from ceesim.explore.knobs import policy_with
 from ceesim.explore.pareto import MAXIMISED, OBJECTIVES, not_dominated
+from ceesim.explore.reasons import Failure, Failures, in_one_line
 from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
 from ceesim.explore.sweep import identity
 from ceesim.hardware.load import override
+from ceesim.hardware.model import Residency
 
 TOLERANCE: Final = "tolerance"
 """The parameter of a trial that chooses among the tolerances."""
 POPULATION: Final = 24
 """Designs per generation."""
+
+
+class OutsideError(OptionError):
+    """A design that was proposed, and that the constraints of the space leave out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,9 @@ class Task:
         objective: what that search lowers: latency, energy or dram_bytes.
 
     Raises:
-        OptionError: if thresholds are both searched and knobs, or the policy has none to search, or labels are missing.
+        OptionError: if thresholds are both searched and knobs, or the policy has none to search, or labels are missing,
+            or a design would need exit rates, for which there is no third set of inputs.
+        TraceError: if the trace holds decisions only.
     """
 
     experiment: Experiment
@@ -72,8 +80,23 @@ class Task:
         if self.tolerances and self.experiment.trace.policy.name not in SEARCHABLE:
             got, expected = self.experiment.trace.policy.name, ", ".join(SEARCHABLE)
             raise OptionError("nothing to search in the policy of the trace", got=got, expected=expected)
-        if self.experiment.trace.accuracy is None:
-            raise OptionError("no input has a label, so accuracy cannot be measured")
+        check_evidence(self.experiment.trace, "--trace")
+        if Residency.AUTO in self._residencies:
+            raise OptionError(
+                "auto needs the exit rates of a third set of inputs: both traces are spent on choosing and reporting",
+                where="residency",
+                expected=" or ".join(one.value for one in Residency if one is not Residency.AUTO),
+                fix="write residency: prefix, or try auto in `ceesim sweep --rates VAL`",
+            )
+
+    @property
+    def _residencies(self) -> set[Any]:
+        """What designs may have as `residency`."""
+        for axis in self.space.axes:
+            for i, knob in enumerate(axis.knobs):
+                if knob.key == "residency":
+                    return {step[i] for step in axis.steps}
+        return {self.experiment.hardware.residency}
 
     @property
     def choices(self) -> dict[str, int]:
@@ -89,18 +112,24 @@ class Task:
             "objective": self.objective,
         }
 
-    def design(self, chosen: Mapping[str, int]) -> Design:
-        """The design that a trial has chosen, measured on validation data.
-
-        Raises:
-            CeesimError: if it cannot be built or mapped, or does not meet the constraints.
-        """
+    def point(self, chosen: Mapping[str, int]) -> Point:
+        """The hardware and the thresholds that a trial has chosen."""
         point: Point = {}
         for name, axis in zip(self.choices, self.space.axes, strict=False):
             step = axis.steps[chosen[name]]
             point |= {knob.key: value for knob, value in zip(axis.knobs, step, strict=True)}
+        return point
+
+    def design(self, chosen: Mapping[str, int]) -> Design:
+        """The design that a trial has chosen, measured on validation data.
+
+        Raises:
+            OutsideError: if it does not meet the constraints.
+            CeesimError: if it cannot be built or mapped.
+        """
+        point = self.point(chosen)
         if not self.space.allows(point):
-            raise OptionError("does not meet the constraints", got=str(point))
+            raise OutsideError("does not meet the constraints", got=str(point))
         trace = self.experiment.trace
         policy = policy_with(trace.policy, policy_settings(point))
         if self.tolerances:
@@ -109,6 +138,18 @@ class Task:
             tolerance = self.tolerances[chosen[TOLERANCE]]
             policy = search(trace, policies, Method.BUDGETED, prices.under(self.objective), tolerance)
         return Design(point, policy, measured(self.experiment, point, policy))
+
+
+def check_evidence(trace: ExitTrace, option: str) -> None:
+    """See that designs can be measured on `trace`, which `option` named.
+
+    Raises:
+        TraceError: if it holds decisions only.
+        OptionError: if no input has a label.
+    """
+    trace.evidence()
+    if trace.accuracy is None:
+        raise OptionError("no input has a label, so accuracy cannot be measured", where=option)
 
 
 def measured(experiment: Experiment, point: Point, policy: ExitPolicy) -> tuple[float, ...]:
@@ -178,8 +219,11 @@ def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, i
                 trial.set_user_attr("policy", design.policy.to_json())
                 trial.set_user_attr("point", design.point)
                 known[key] = list(design.values)
+            except OutsideError:
+                trial.set_user_attr("outside", True)
+                known[key] = None
             except CeesimError as problem:
-                trial.set_user_attr("reason", str(problem))
+                trial.set_user_attr("reason", in_one_line(problem, task.point(chosen)))
                 known[key] = None
         if known[key] is None:
             study.tell(trial, state=TrialState.FAIL)
@@ -188,6 +232,37 @@ def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, i
             study.tell(trial, known[key])
         if progress is not None:
             progress(done + 1, num_failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of the designs of a study, each counted once however often it was proposed.
+
+    Args:
+        num_measured: that were built and measured.
+        num_outside: that the constraints leave out.
+        failures: by reason; the first is the number of a trial, from 0 on.
+    """
+
+    num_measured: int
+    num_outside: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def num_failed(self) -> int:
+        """Designs that could not be built or mapped."""
+        return sum(failure.num_points for failure in self.failures)
+
+
+def tally(study: Any) -> Tally:
+    """What became of the designs of the study."""
+    attributes = [(trial.number, trial.user_attrs) for trial in study.trials]
+    failures = Failures()
+    for number, held in attributes:
+        if "reason" in held:
+            failures.add(held["reason"], number)
+    measured, outside = (sum(name in held for _, held in attributes) for name in ("point", "outside"))
+    return Tally(measured, outside, failures.by_reason())
 
 
 def best_designs(study: Any) -> list[Design]:

@@ -11,14 +11,16 @@ held, so a table may be larger than memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ceesim.explore.experiment import FAILED, METRICS, OK
+from ceesim.explore.column_types import knob_names
+from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.influence import Coder, Influence, Influences
+from ceesim.explore.reasons import Failure, Failures
 
 if TYPE_CHECKING:
     import pandas
@@ -59,15 +61,6 @@ def knee(costs: Costs) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Points that failed for one reason: how many, and the first of them."""
-
-    reason: str
-    num_points: int
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
 class Findings:
     """What a table of results shows.
 
@@ -92,13 +85,6 @@ class Findings:
     influences: dict[str, list[Influence]]
 
 
-def knob_columns(table: pandas.DataFrame) -> list[str]:
-    """The columns of a sweep's table that say what was set."""
-    names = list(table.columns)
-    first_metric = next(i for i, name in enumerate(names) if name in METRICS)
-    return names[names.index("status") + 1 : first_metric]
-
-
 def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJECTIVES) -> Findings:
     """What a table shows about `objectives`; failed points are left out.
 
@@ -120,7 +106,6 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJE
         if not done.empty:
             influences.add(done)
             best = done.loc[not_dominated(costs_of(done, varying)), columns]
-            best = best.astype(dict.fromkeys(survey.knobs, object))  # a knob may be a number here and a word there
             front = best if front.empty else pandas.concat([front, best])
             front = front[not_dominated(costs_of(front, varying))]
     if varying:
@@ -146,23 +131,21 @@ class _Survey:
         self._objectives = tuple(objectives)
         self._lowest = np.full(len(self._objectives), np.inf)
         self._highest = np.full(len(self._objectives), -np.inf)
-        self._failures: dict[str, Failure] = {}
+        self._failures = Failures(MOST_REASONS)
         self._coders: dict[str, Coder] = {}
         self._together: list[tuple[str, ...]] = []
 
     def add(self, part: pandas.DataFrame) -> None:
         """Take in some more rows."""
         if not self.knobs:
-            self.knobs = tuple(knob_columns(part))
+            self.knobs = tuple(knob_names(list(part.columns)))
             self._coders = {knob: Coder() for knob in self.knobs}
             self._together = [self.knobs]
         done, failed = part[part["status"] == OK], part[part["status"] == FAILED]
         self.num_points += len(part)
         self.num_failed += len(failed)
         for reason, points in failed.groupby("reason", sort=False)["point"]:
-            known = self._failures.get(str(reason), Failure(str(reason), 0, int(points.iloc[0])))
-            if known.num_points or len(self._failures) < MOST_REASONS:
-                self._failures[known.reason] = replace(known, num_points=known.num_points + len(points))
+            self._failures.add(str(reason), int(points.iloc[0]), len(points))
         costs = done[list(self._objectives)].to_numpy(float)  # a missing value makes its column's extremes none
         self._lowest = np.minimum(self._lowest, costs.min(axis=0, initial=np.inf))
         self._highest = np.maximum(self._highest, costs.max(axis=0, initial=-np.inf))
@@ -172,7 +155,7 @@ class _Survey:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """By reason."""
-        return tuple(self._failures.values())
+        return self._failures.by_reason()
 
     @property
     def varying(self) -> tuple[str, ...]:

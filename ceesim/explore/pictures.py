@@ -118,10 +118,11 @@ def heat_map(done: pandas.DataFrame, pair: tuple[str, str], objective: str) -> F
     rows, columns = pair
     grouped = done.groupby([rows, columns])[objective]
     best = (grouped.max() if objective in MAXIMISED else grouped.min()).unstack()
+    best = best.reindex(index=_listed(done[rows]), columns=_listed(done[columns]))
     measure = measure_of(objective)
     z = [[cell(value * measure.factor) for value in row] for row in best.to_numpy(float)]
     x, y = (
-        [_said(value, knob) for value in axis.tolist()] for axis, knob in ((best.columns, columns), (best.index, rows))
+        [said(value, knob) for value in axis.tolist()] for axis, knob in ((best.columns, columns), (best.index, rows))
     )
     heat = {
         "type": "heatmap", "x": list(range(len(x))), "y": list(range(len(y))), "z": z,
@@ -159,7 +160,7 @@ def parallel(done: pandas.DataFrame, found: Findings, knobs: Sequence[str]) -> F
         values = np.array(_values(shown, name)) if is_objective else _ranked(shown[name])
         low, high = float(values.min()), float(values.max())
         heights.append((values - low) / (high - low or 1))
-        texts = [f"{value:.4g}" for value in values] if is_objective else [_said(v, name) for v in shown[name].tolist()]
+        texts = [f"{value:.4g}" for value in values] if is_objective else [said(v, name) for v in shown[name].tolist()]
         title = label(measure_of(name).name if is_objective else short[name])
         spoken.append([f"{title} = {text}" for text in texts])
         ends = texts[int(np.argmin(values))], texts[int(np.argmax(values))]
@@ -255,13 +256,19 @@ def _ranked(column: pandas.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]
     return np.nan_to_num(np.asarray(codes, np.float64))
 
 
+def _listed(column: pandas.Series[Any]) -> list[Any]:
+    """The different values: numbers by size, words in the order of their first appearance."""
+    values = column.dropna().unique().tolist()
+    return sorted(values) if column.dtype.kind in "iufb" else values
+
+
 def _spoken(table: pandas.DataFrame, knobs: Sequence[str]) -> list[str]:
     """What was set, for each row, as hover text."""
-    columns = [[f"{label(knob, 60)} = {_said(value, knob)}" for value in table[knob].tolist()] for knob in knobs]
+    columns = [[f"{label(knob, 60)} = {said(value, knob)}" for value in table[knob].tolist()] for knob in knobs]
     return ["<br>".join(row) for row in zip(*columns, strict=True)] if columns else [""] * len(table)
 
 
-def _said(value: Any, knob: str) -> str:
+def said(value: Any, knob: str) -> str:
     """A setting as a label, with its unit where the knob's name ends in one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return label(str(value))

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ceesim.explore.column_types import knob_names
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
-from ceesim.explore.pareto import OBJECTIVES, Findings, findings, knob_columns
-from ceesim.explore.pictures import cell, front, heat_map, influence, measure_of, parallel, thinned
+from ceesim.explore.pareto import OBJECTIVES, Findings, findings
+from ceesim.explore.pictures import cell, front, heat_map, influence, measure_of, parallel, said, thinned
 from ceesim.explore.table import manifest_path
 from ceesim.results.report.figure import Figure, Section, Sheet, Table
+from ceesim.units import format_count
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +37,8 @@ def sweep_section(path: Path, name: str) -> Section:
     table, record = read_sweep(path, OBJECTIVES), _record(path)
     found = findings([table])
     done, failed = table[table["status"] == OK], table[table["status"] == FAILED]
-    knobs = [knob for knob in knob_columns(table) if done[knob].nunique(dropna=False) > 1]
+    turned = [knob for knob in knob_names(list(table.columns)) if table[knob].nunique(dropna=False) > 1]
+    knobs = [knob for knob in turned if done[knob].nunique(dropna=False) > 1]
     parts: list[Figure | Sheet] = []
     notes = []
     if found.objectives:
@@ -61,10 +64,11 @@ def sweep_section(path: Path, name: str) -> Section:
     return Section(
         name=name,
         title=f"Sweep {path.name}",
-        sentence=f"{len(table):,} designs{f', {len(failed):,} of which could not be built' if len(failed) else ''}; "
+        sentence=f"{format_count(len(table), 'design')}"
+        f"{f', {len(failed):,} of which could not be built' if len(failed) else ''}; "
         f"{len(found.front):,} that no other beats.",
         facts=[
-            ("knobs", ", ".join(knobs)),
+            ("knobs", ", ".join(knob if knob in knobs else _lost(knob, done) for knob in turned)),
             ("compared by", ", ".join(measure_of(each).name for each in found.objectives)),
             *_made_by(record),
         ],
@@ -72,6 +76,12 @@ def sweep_section(path: Path, name: str) -> Section:
         notes=notes,
         record=json.dumps(record, indent=1, ensure_ascii=False) if record else "",
     )
+
+
+def _lost(knob: str, done: pandas.DataFrame) -> str:
+    """A knob of which one value at most could be built."""
+    values = [said(value, knob) for value in done[knob].dropna().unique().tolist()]
+    return f"{knob} (built with {values[0]} alone)" if values else knob
 
 
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:

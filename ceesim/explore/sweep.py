@@ -22,7 +22,9 @@ import numpy as np
 
 from ceesim import __version__
 from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.explore.column_types import arrow_type, pandas_type
 from ceesim.explore.experiment import Experiment, columns
+from ceesim.explore.knobs import Value
 from ceesim.explore.notation import Written, design_space
 from ceesim.explore.space import Space
 from ceesim.explore.table import Table
@@ -74,7 +76,8 @@ def sweep(
         for rows in crew.evaluate(_chunks(space, 0)):
             writer.writerows(rows)
     text.seek(0)
-    return pandas.read_csv(text, keep_default_na=False, na_values=[""])
+    kinds: Any = {column: pandas_type(values) for column, values in _settings(space)}
+    return pandas.read_csv(text, keep_default_na=False, na_values=[""], dtype=kinds)
 
 
 def continue_sweep(
@@ -121,18 +124,15 @@ def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
 def types(experiment: Experiment, space: Space) -> dict[str, str]:
     """Column → name of its arrow type."""
     named = dict.fromkeys(columns(experiment, space), "float64")
-    for axis in space.axes:
-        for i, knob in enumerate(axis.knobs):
-            named[knob.column] = _type({type(step[i]) for step in axis.steps} - {type(None)})
+    named |= {column: arrow_type(values) for column, values in _settings(space)}
     return named | {"point": "int64", "status": "string", "reason": "string"}
 
 
-def _type(held: set[type]) -> str:
-    if held == {bool}:
-        return "bool"
-    if held <= {int}:
-        return "int64"
-    return "float64" if held <= {int, float} else "string"
+def _settings(space: Space) -> Iterator[tuple[str, list[Value]]]:
+    """The column of each knob, and the values that it takes."""
+    for axis in space.axes:
+        for i, knob in enumerate(axis.knobs):
+            yield knob.column, [step[i] for step in axis.steps]
 
 
 def _chunks(space: Space, start: int) -> Iterator[Chunk]:

@@ -2,17 +2,21 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ceesim.cli import exit_code
 from ceesim.errors import OptionError, OutputError
 from ceesim.exits.trace import save_trace
 from ceesim.explore.experiment import Experiment
-from ceesim.explore.optimize import Task, best_designs, measured, on_test, open_study, optimise
+from ceesim.explore.notation import Written, design_space
+from ceesim.explore.optimize import Task, best_designs, measured, on_test, open_study, optimise, tally
 from ceesim.explore.pareto import OBJECTIVES, findings
 from ceesim.explore.sweep import sweep
+from ceesim.hardware.load import override
 from tests.explore.toys import POLICY, experiment, files, space, trace
 
 pytest.importorskip("optuna")
@@ -75,9 +79,11 @@ def test_constraints_and_impossible_designs_are_left_out() -> None:
     study = open_study(bounded, None, 0)
     optimise(bounded, study, 60)
     assert {design.point["array.rows"] for design in best_designs(study)} <= {2, 4}
-    reasons = {trial.user_attrs["reason"] for trial in study.trials if "reason" in trial.user_attrs}
-    assert any("does not meet the constraints" in reason for reason in reasons)
-    assert any("buffer" in reason for reason in reasons)
+    found = tally(study)
+    assert all("buffer" in failure.reason for failure in found.failures)
+    assert 0 < found.num_failed <= 4  # of 24 designs, 16 B of weights are too few for 4 x 4
+    assert 0 < found.num_outside <= 12
+    assert 0 < found.num_measured <= 20
 
 
 def test_thresholds_are_not_both_searched_and_knobs() -> None:
@@ -92,6 +98,108 @@ def test_test_data_is_only_reported_on() -> None:
     test = trace(seed=5)
     for design, values in zip(best, on_test(best, task(), test), strict=True):
         assert values == measured(Experiment(experiment().hardware, test), design.point, design.policy)
+
+
+@pytest.mark.parametrize("place", ["space", "hardware"])
+def test_residency_that_needs_rates_is_refused(place: str) -> None:
+    base = experiment()
+    if place == "hardware":
+        base = Experiment(override(base.hardware, {"residency": "auto"}), base.trace)
+    parameters = {"array.rows": [2, 4]} | ({"residency": ["none", "auto"]} if place == "space" else {})
+    around = design_space(Written(parameters), base.hardware, POLICY)
+    with pytest.raises(OptionError, match=r"needs the exit rates of a third set(.|\n)*write residency: prefix"):
+        Task(base, around)
+
+
+def command(directory: Path, *options: str) -> int:
+    """The command on toy traces in `directory`."""
+    hw, test = files(directory)
+    save_trace(trace(80, seed=7, split="val"), directory / "val.npz")
+    return exit_code(["optimize", "--hw", hw, "--trace", str(directory / "val.npz"), "--test", test, *options])
+
+
+FAILING = ("--set", "buffers.weight=16 B,1 KiB", "--set", "array.rows,array.cols=2,4", "--trials", "20")
+
+
+def test_designs_that_failed_are_listed_and_the_exit_code_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path, *FAILING) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("1 design failed:\n  1 design (trial ")
+    assert "buffers.weight: " in out
+    assert "of 3 measured designs" in out
+    assert err == ""
+    assert command(tmp_path, *FAILING, "--json") == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out)
+    assert err.startswith("1 design failed:")
+
+
+def test_no_design_at_all_is_an_error_after_the_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(tmp_path, "--set", "buffers.weight=1 B,2 B", "--trials", "5") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("2 designs failed:")
+    assert "error: no design was found (got 2 designs that failed)\n  fix: " in err
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_first_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Task, "design", lambda *_: pytest.fail("a trial began"))
+    (tmp_path / "file").touch()
+    (tmp_path / "there.csv").touch()
+    for place, said in {
+        "best.txt": "--out: not a table (got best.txt",
+        "file/best.csv": "best.csv: cannot write here",
+        "there.csv": "there.csv: exists already",
+    }.items():
+        assert command(tmp_path, "--set", "array.rows=2,4", "--out", str(tmp_path / place)) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err
+
+
+def test_the_table_is_printed_even_if_its_file_cannot_be_written_in_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ceesim.cli.optimize._prepare", lambda _: None)
+    words = ("--set", "array.rows=2,4", "--trials", "4", "--out", str(tmp_path / "nowhere" / "best.csv"))
+    assert command(tmp_path, *words) == 1
+    out, err = capsys.readouterr()
+    assert "beaten by no other" in out
+    assert "best.csv: cannot write" in err
+
+
+def test_the_folder_of_the_table_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "best.csv"
+    assert command(tmp_path, "--set", "array.rows=2,4", "--trials", "4", "--out", str(out)) == 0
+    with out.open(newline="") as stream:
+        assert {row["array.rows"] for row in csv.DictReader(stream)} <= {"2", "4"}
+
+
+def test_traces_on_which_nothing_can_be_measured_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hw, test = files(tmp_path)
+    val = tmp_path / "val.npz"
+    save_trace(trace(80, seed=7, split="val"), val)
+    for change, said in (({"logits": None, "final_logits": None}, "decisions only"), ({"labels": None}, "--test: no")):
+        bad = trace()
+        bad = replace(bad, **({"labels": np.full_like(bad.labels, -1)} if "labels" in change else change))
+        save_trace(bad, Path(test))
+        assert exit_code(["optimize", "--hw", hw, "--trace", str(val), "--test", test, "--set", "array.rows=2,4"]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_gap_in_precision_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hw, test = files(tmp_path)
+    for path, made in ((tmp_path / "val.npz", trace(80, seed=7, split="val")), (Path(test), trace())):
+        save_trace(replace(made, capture={"precision": "float32"}), path)
+    words = ["optimize", "--hw", hw, "--trace", str(tmp_path / "val.npz"), "--test", test]
+    assert exit_code([*words, "--set", "array.rows=2,4", "--trials", "2"]) == 0
+    assert capsys.readouterr().err.count("note: the exits were decided in float32") == 1
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ceesim.errors import CeesimError, OptionError
-from ceesim.explore.notation import read_settings, read_space
+from ceesim.errors import CeesimError, OptionError, PolicyError
+from ceesim.exits.references import Never
+from ceesim.explore.knobs import policy_with
+from ceesim.explore.notation import Written, read_settings, read_space, replaced
 from ceesim.explore.space import Point
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import override
@@ -226,3 +228,38 @@ def test_a_value_that_is_missing_is_not_a_null(text: str) -> None:
 def test_an_option_that_is_no_setting(text: str) -> None:
     with pytest.raises(OptionError, match="--set"):
         read_settings([text])
+
+
+LINKED = Written({"clock": ["1 GHz"], "array.rows, array.cols": "8:64:8", "policy.beta.2": [0.5]}, ("area_mm2 < 4",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        (["array.rows,array.cols=8"], ["clock", "array.rows,array.cols", "policy.beta.2"]),
+        (["array.cols , array.rows=8"], ["clock", "array.cols , array.rows", "policy.beta.2"]),
+        (["array.rows=8", "array.cols=16"], ["clock", "array.rows", "array.cols", "policy.beta.2"]),
+        (["array.rows,array.cols,clock=8"], ["array.rows,array.cols,clock", "policy.beta.2"]),
+        (["dram.type=ddr3-1600"], [*LINKED.parameters, "dram.type"]),
+        (["policy.beta=0.1"], ["clock", "array.rows, array.cols", "policy.beta"]),
+    ],
+)
+def test_options_replace_the_keys_of_a_file_however_they_are_linked(settings: list[str], keys: list[str]) -> None:
+    written = read_settings(settings)
+    merged = replaced(LINKED, written)
+    assert list(merged.parameters) == keys
+    assert merged.constraints == LINKED.constraints
+    assert all(merged.parameters[name] == values for name, values in written.parameters.items())
+
+
+def test_linked_keys_are_not_replaced_in_part() -> None:
+    said = r"--set array.cols: linked keys .* \(got no values for array.rows, which the space links as 'array"
+    with pytest.raises(OptionError, match=said):
+        replaced(LINKED, read_settings(["array.cols=8"]))
+
+
+def test_a_policy_without_thresholds_is_refused_with_a_way_that_works() -> None:
+    with pytest.raises(PolicyError) as caught:
+        policy_with(Never(), {"policy.beta": 0.1})
+    assert "`ceesim sweep --policy policy.json` and `ceesim capture --policy policy.json`" in str(caught.value)
+    assert "decisions alone have no thresholds" in str(caught.value)

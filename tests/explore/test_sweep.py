@@ -172,6 +172,7 @@ def test_the_page_names_failures_front_and_influences(finished: Path, capsys: py
     out = capsys.readouterr().out
     table = read_sweep(finished)
     assert f"{(table['status'] == 'failed').sum()} points failed:" in out
+    assert "3 points (first point " in out
     assert "Designs that no other beats in dynamic.latency_s.mean" in out
     assert "What moves dynamic.latency_s.mean" in out
     assert sweep(directory, "sweep.csv", "--resume", "--json") == 3
@@ -180,6 +181,17 @@ def test_the_page_names_failures_front_and_influences(finished: Path, capsys: py
     fastest = table["dynamic.latency_s.mean"].min()
     assert min(design["dynamic.latency_s.mean"] for design in found["front"]) == fastest
     assert found["knee"] in [design["point"] for design in found["front"]]
+
+
+def test_options_replace_linked_keys_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space_file = tmp_path / "space.yaml"
+    space_file.write_text("parameters:\n  array.rows, array.cols: [2, 4]\n")
+    settings = ["--set", "array.rows,array.cols=2", "--workers", "1"]
+    assert sweep(tmp_path, "sweep.csv", "--space", str(space_file), settings=settings) == 0
+    assert [(row["array.rows"], row["array.cols"]) for row in records(tmp_path / "sweep.csv")] == [("2", "2")]
+    assert "1 point; about" in capsys.readouterr().err
+    assert sweep(tmp_path, "other.csv", "--space", str(space_file), settings=["--set", "array.rows=2"]) == 1
+    assert "replaced in part only" in capsys.readouterr().err
 
 
 def counting(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> Callable[[], int]:

@@ -21,16 +21,18 @@ from ceesim import cli
 from ceesim.errors import OutputError
 from ceesim.exits.references import Never
 from ceesim.exits.trace import save_trace
-from ceesim.explore.pictures import _axis
+from ceesim.explore.pictures import _axis, heat_map
 from ceesim.explore.report import MOST_POINTS, sweep_section
 from ceesim.explore.sweep import sweep
 from ceesim.explore.table import manifest_path
+from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import exit_values
 from ceesim.results.report.exit_figures import _judged
 from ceesim.results.report.figure import Figure, Section
-from ceesim.results.report.folder import read_run
+from ceesim.results.report.folder import RunFolder, read_run
 from ceesim.results.report.page import render, write_data
 from ceesim.results.report.sections import comparison, run_section
+from ceesim.results.report.traits import told_apart
 from tests.exits.toys import toy_trace
 from tests.results.runs import POLICY, run_folder, small_run
 
@@ -164,6 +166,72 @@ def test_runs_of_one_network_say_so_once(folder: Path) -> None:
     assert columns(comparison([run, other], ["a", "b"]), "runs")["network"][1].startswith("another")
 
 
+def altered(run: RunFolder, **changes: Any) -> RunFolder:
+    """The run with other keys in its summary, like ``scenario="poisson:500/s"``."""
+    return replace(run, summary=run.summary | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trait", "shown", "told"),
+    [
+        ({"scenario": "poisson:500/s"}, "scenario", "poisson:500/s, batch 1", "poisson:500/s"),
+        ({"batch": 4}, "scenario", "closed, batch 4", "batch 4"),
+        ({"dataset": "mnist"}, "data", "mnist, 200 inputs", "mnist"),
+        ({"num_inputs": 1}, "data", "made up, 1 input", "1 input"),
+        ({"policy": {"name": "never"}}, "policy", "never", "never"),
+        (
+            {"policy": POLICY.to_json() | {"beta": [0.5, 0.6, 0.7]}},
+            "policy",
+            "exclude beta 0.5, 0.6, 0.7 recovery on final unmasked calibration none",
+            "exclude beta 0.5, 0.6, 0.7",
+        ),
+    ],
+)
+def test_what_differs_between_runs_is_a_column_and_in_the_titles(
+    folder: Path, changes: dict[str, Any], trait: str, shown: str, told: str
+) -> None:
+    run = read_run(folder)
+    runs = [run, altered(run, **changes)]
+    section = comparison(runs, ["a", "b"])
+    traits = {"network", "hardware", "settings", "data", "policy", "scenario"}
+    assert traits & set(columns(section, "runs")) == {trait}
+    assert columns(section, "runs")[trait][1] == shown
+    assert shown not in section.sentence
+    apart = told_apart(runs)
+    assert apart[1] == told != apart[0]
+    assert run_section(runs[1], "run2", "b", apart[1]).title == f"b: chain on toy_npu, {told}"
+    assert "the hardware makes of it in each run" in part(section, "reductions").caption
+
+
+def test_a_title_says_of_a_long_policy_as_much_as_fits(folder: Path) -> None:
+    run = read_run(folder)
+    runs = [altered(run, policy={"name": "exclude", "beta": [beta] * 12}) for beta in (0.25, 0.75)]
+    assert told_apart(runs)[1] == "exclude beta 0.75, 0.75, 0.75, …"
+
+
+def test_what_runs_share_is_said_once(folder: Path) -> None:
+    run = read_run(folder)
+    section = comparison([run, run], ["a", "b"])
+    assert section.sentence == (
+        "All of them: chain on toy_npu; made up, 200 inputs; policy exclude beta 0.5, 0.6, 0.6 recovery on final "
+        "unmasked calibration none; closed, batch 1."
+    )
+    assert told_apart([run, run]) == ["", ""]
+
+
+def test_hardware_of_one_name_is_told_apart_by_its_keys(folder: Path, tmp_path: Path) -> None:
+    run, other = read_run(folder), read_run(run_folder(tmp_path / "run", small_run(array__rows=32)))
+    section = comparison([run, other], ["a", "b"])
+    assert columns(section, "runs")["settings"] == ["array.rows 16", "array.rows 32"]
+    assert told_apart([run, other]) == ["array.rows 16", "array.rows 32"]
+    assert "what each hardware makes of it" in part(section, "reductions").caption
+    third = altered(other, hardware="another")
+    section = comparison([run, third], ["a", "b"])
+    assert columns(section, "runs")["hardware"] == ["toy_npu", "another"]
+    assert "settings" not in columns(section, "runs")
+    assert "what each hardware makes of it" in part(section, "reductions").caption
+
+
 def test_numbers_stand_on_the_right_and_sections_are_listed(section: Section, sweep_table: Path) -> None:
     page = render([section, sweep_section(sweep_table, "sweep1")], "page")
     row = re.search(r"<tr>(<td.*?exit 1.*?)</tr>", page)
@@ -173,6 +241,20 @@ def test_numbers_stand_on_the_right_and_sections_are_listed(section: Section, sw
     assert True in kinds
     assert re.findall(r'<a href="(#[^"]*)">', page) == ["#run1", "#sweep1", "#glossary"]
     assert "<nav>" not in render([section], "page")
+
+
+def test_right_and_wrong_are_told_apart_without_colours(section: Section) -> None:
+    shown = columns(section, "exits")
+    labels = [label for label in part(section, "exits").data[0]["node"]["label"] if label and "exit" not in label]
+    assert labels == [
+        f"{count:,}" + (f"<br>{wrong:,} ✗" if wrong else "")
+        for count, wrong in zip(shown["inputs"], shown["wrong"], strict=True)
+        if count
+    ]
+    assert "✗ counts the wrong ones" in part(section, "exits").caption
+    said = part(section, "exits").data[0]["node"]["customdata"]
+    assert said[0] == "200 inputs"
+    assert len(said) == len(part(section, "exits").data[0]["node"]["label"])
 
 
 def test_links_of_the_departures_conserve_inputs(section: Section) -> None:
@@ -269,6 +351,37 @@ def test_another_trace_of_the_same_name_is_not_taken(folder: Path, tmp_path: Pat
     assert read_run(alone).trace is None
 
 
+def test_a_trace_that_was_named_and_is_another_is_said(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone, other, page = tmp_path / "alone", tmp_path / "other.npz", tmp_path / "page.html"
+    shutil.copytree(folder, alone)
+    save_trace(toy_trace(num_inputs=3, policy=POLICY), other)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in (other, folder.parent / "toy.npz")]
+    assert cli.exit_code(["report", str(alone), "--trace", str(other), "--out", str(page)]) == 0
+    err = capfd.readouterr().err
+    assert f"note: {other} is not used: its SHA-256 is {digests[0]}…" in err
+    assert f"what was replayed is toy.npz (SHA-256 {digests[1]}…)" in err
+    assert f"other.npz has the SHA-256 {digests[0]}…, not {digests[1]}…" in page.read_text(encoding="utf-8")
+    assert cli.exit_code(["report", str(folder), "--trace", str(folder.parent / "toy.npz"), "--out", str(page)]) == 0
+    assert "note:" not in capfd.readouterr().err
+    assert cli.exit_code(["report", str(folder), "--trace", str(tmp_path / "none.npz")]) == 1
+    assert "none.npz: no such file" in capfd.readouterr().err
+
+
+def test_the_trace_of_the_rates_is_not_the_trace(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone)
+    save_trace(toy_trace(num_inputs=3, policy=POLICY), alone / "rates.npz")
+    manifest = json.loads((alone / "manifest.json").read_text())
+    manifest["files"].append({"name": "rates.npz", "sha256": SourceFile.of(alone / "rates.npz").sha256})
+    (alone / "manifest.json").write_text(json.dumps(manifest))
+    assert read_run(alone, [alone / "rates.npz"]).trace is None
+    assert read_run(alone, [alone / "rates.npz", folder.parent / "toy.npz"]).trace is not None
+    (alone / "manifest.json").write_text(json.dumps(manifest | {"files": []}))
+    assert "names no trace" in read_run(alone).missing
+
+
 @pytest.mark.parametrize("lookahead", ["stall", "prefetch", "speculate", "static_npu"])
 def test_every_lookahead_can_be_drawn(tmp_path: Path, lookahead: str) -> None:
     run = read_run(run_folder(tmp_path / "run", small_run(control__lookahead=lookahead)))
@@ -327,6 +440,33 @@ def test_a_sweep_shows_its_front_and_its_failures(sweep_table: Path) -> None:
     assert [point for point, best in zip(shown["point"], shown["no other beats"], strict=True) if best] == sorted(front)
     best = table.loc[table["dynamic.latency_s.mean"].idxmin(), "point"]
     assert best in front
+
+
+def test_reasons_can_be_read_and_every_knob_is_named(sweep_table: Path, tmp_path: Path) -> None:
+    table = pandas.read_csv(sweep_table)
+    failed = table["buffers.weight_bytes"] == 64
+    assert set(table[failed]["status"]) == {"failed"}
+    table[failed | (table["buffers.weight_bytes"] == 65536)].to_csv(tmp_path / "sweep.csv", index=False)
+    section = sweep_section(tmp_path / "sweep.csv", "sweep1")
+    assert dict(section.facts)["knobs"] == "array.rows, array.cols, buffers.weight_bytes (built with 64 KiB alone)"
+    page = render([section], "sweep")
+    assert re.search(r'<td class="long" data-key=""><bdi>buffers\.weight: the buffer cannot hold', page)
+    assert re.search(r"td\.long \{ white-space: normal", page)
+    table[failed].to_csv(tmp_path / "sweep.csv", index=False)
+    section = sweep_section(tmp_path / "sweep.csv", "sweep1")
+    assert dict(section.facts)["knobs"] == "array.rows, array.cols"
+    table[:1].to_csv(tmp_path / "sweep.csv", index=False)
+    assert sweep_section(tmp_path / "sweep.csv", "sweep1").sentence.startswith("1 design, 1 of which could not")
+
+
+def test_words_stand_on_a_map_in_the_order_of_the_space() -> None:
+    table = sweep(
+        "edge_npu.yaml", toy_trace(policy=POLICY), {"array.rows": [8, 16], "vector.lanes": [8, 16, "unlimited"]}
+    )
+    heat = heat_map(table, ("array.rows", "vector.lanes"), "dynamic.latency_s.mean")
+    assert heat.layout["xaxis"]["ticktext"] == ["8", "16", "unlimited"]
+    assert heat.layout["yaxis"]["ticktext"] == ["8", "16"]
+    assert all(cell is not None for row in heat.table.rows for cell in row)
 
 
 def test_a_sweep_says_what_was_swept(tmp_path: Path) -> None:
@@ -399,6 +539,31 @@ def test_the_command_writes_page_and_data(
     out, err = capfd.readouterr()
     assert out == ""
     assert "wrote" in err
+
+
+def test_folders_of_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / folder.name
+    shutil.copytree(folder, other)
+    page = tmp_path / "page.html"
+    assert cli.exit_code(["report", str(folder), str(other), str(other), "--out", str(page)]) == 0
+    around = folder.parent.name
+    for name in (f"{around}/run: chain", "elsewhere/run: chain", "elsewhere/run (2): chain"):
+        assert f"<bdi>{name}" in page.read_text(encoding="utf-8")
+
+
+def test_one_file_of_a_run_is_not_taken_for_a_sweep(
+    folder: Path, sweep_table: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("summary.json", "layers.csv"):
+        assert cli.exit_code(["report", str(folder / name)]) == 1
+        err = capfd.readouterr().err
+        assert f"{name}: one file of a run, which is a folder" in err
+        assert f"fix: give the folder of the run: ceesim report {folder}\n" in err
+    manifest = manifest_path(sweep_table)
+    manifest.touch()
+    assert cli.exit_code(["report", str(manifest)]) == 1
+    assert f"fix: give the table: ceesim report {sweep_table}\n" in capfd.readouterr().err
+    manifest.unlink()
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

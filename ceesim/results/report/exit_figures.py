@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ceesim.results.report.figure import SERIES, Figure, Sheet, Table, bars, legend_above, rows_axis
 from ceesim.results.report.folder import RunFolder
 from ceesim.results.report.scenario_figures import scenario_figures
+from ceesim.units import format_count
 
 Shares = npt.NDArray[np.float64]
 
@@ -50,31 +51,34 @@ def _departures(run: RunFolder) -> Figure:
     table = run.inputs.groupby([run.inputs["exit_index"], outcome]).size()
     remaining = counts[::-1].cumsum()[::-1]
     nodes = [name if len(names) <= _MOST_NAMED else "" for name in names[:-1]] + [""]
+    passing = remaining.tolist()
     sources, targets, values, colors, said, rows = [], [], [], [], [], []
     for row, (index, name) in enumerate(zip(run.exits["exit_index"], names, strict=True)):
         cells = {what: int(table.get((index, what), 0)) for what in _RIGHTNESS}
         rows.append((name, int(counts[row]), counts[row] / counts.sum(), *cells.values()))
         if counts[row]:
-            nodes.append(f"{counts[row]:,}")
+            nodes.append(f"{counts[row]:,}" + (f"<br>{cells['wrong']:,} ✗" if cells["wrong"] else ""))
+            passing.append(int(counts[row]))
         for what, number in cells.items():
             if number:
                 sources.append(row)
                 targets.append(len(nodes) - 1)
                 values.append(number)
                 colors.append(_RIGHTNESS[what])
-                said.append(f"leave at {name}, {what}")
+                said.append(f"{format_count(number, 'input')}<br>leave at {name}, {what}")
         if row + 1 < len(names) and remaining[row + 1]:
             sources.append(row)
             targets.append(row + 1)
             values.append(int(remaining[row + 1]))
             colors.append("--flow")
-            said.append(f"go on after {name}")
+            said.append(f"{format_count(values[-1], 'input')}<br>go on after {name}")
     sankey = {
         "type": "sankey",
         "arrangement": "snap",
         "node": {
             "align": "left", "label": nodes, "pad": 16, "thickness": 10, "color": "--muted", "line": {"width": 0},
-            "hovertemplate": "%{value:,} inputs<extra></extra>",
+            "customdata": [format_count(number, "input") for number in passing],
+            "hovertemplate": "%{customdata}<extra></extra>",
         },
         "link": {
             "source": sources,
@@ -82,7 +86,7 @@ def _departures(run: RunFolder) -> Figure:
             "value": values,
             "color": colors,
             "customdata": said,
-            "hovertemplate": "%{value:,} inputs<br>%{customdata}<extra></extra>",
+            "hovertemplate": "%{customdata}<extra></extra>",
         },
         "valueformat": ",",
     }  # fmt: skip
@@ -90,10 +94,11 @@ def _departures(run: RunFolder) -> Figure:
     return Figure(
         "exits",
         "Who leaves where",
-        f"{remaining[0]:,} inputs enter on the left. What turns off at an exit left early, with the number that did; "
-        "the last number ran to the end. Green was predicted right, red wrong.",
+        f"{format_count(int(remaining[0]), 'input')} {'enters' if remaining[0] == 1 else 'enter'} on the left. What "
+        "turns off at an exit left early, with the number that did; the last number ran to the end. Green was "
+        "predicted right, red wrong; ✗ counts the wrong ones.",
         [sankey],
-        {"height": 320, "margin": {"l": 8, "r": 8, "t": 8, "b": 8}},
+        {"height": 328, "margin": {"l": 8, "r": 8, "t": 8, "b": 16}},  # a label may stand below a low flow
         Table(columns, rows, {"share": "percent"}),
     )
 

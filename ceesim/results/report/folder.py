@@ -33,6 +33,10 @@ _TABLES: Final = {
 }
 
 
+_DIGITS: Final = 12
+"""Of a SHA-256 that are shown."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunFolder:
     """The files of a run as they stand on disk.
@@ -127,25 +131,58 @@ def _table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
     return table
 
 
+def strangers(runs: Sequence[RunFolder], traces: Sequence[Path]) -> list[str]:
+    """What to say, to people, about those of the `traces` that none of the `runs` replayed.
+
+    Raises:
+        OSError: if one cannot be read.
+    """
+    replayed = [_replayed(run.manifest) for run in runs]
+    wanted = ", ".join(dict.fromkeys(f"{file.name} (SHA-256 {_short(file)})" for file in replayed if file)) or "none"
+    files = [(trace, SourceFile.of(trace)) for trace in traces]
+    return [
+        f"{trace} is not used: its SHA-256 is {_short(file)}, and what was replayed is {wanted}"
+        for trace, file in files
+        if file.sha256 not in [known.sha256 for known in replayed if known]
+    ]
+
+
+def _replayed(manifest: dict[str, Any]) -> SourceFile | None:
+    """The trace that a run replayed: the first one of its files, before that of its rates."""
+    files = manifest.get("files", [])
+    known = [file for file in files if isinstance(file, dict) and {"name", "sha256"} <= file.keys()]
+    traces = (SourceFile(str(file["name"]), str(file["sha256"])) for file in known)
+    return next((file for file in traces if file.name.endswith(Shelf.TRACES.suffix)), None)
+
+
+def _short(file: SourceFile) -> str:
+    return f"{file.sha256[:_DIGITS]}…"
+
+
 def _find_trace(
     path: Path, summary: dict[str, Any], manifest: dict[str, Any], traces: Sequence[Path]
 ) -> tuple[ExitTrace | None, str]:
-    files = manifest.get("files", [])
-    known = {str(file["sha256"]): str(file["name"]) for file in files if isinstance(file, dict) and "sha256" in file}
-    name = next((name for name in known.values() if name.endswith(Shelf.TRACES.suffix)), "its trace")
-    for candidate in _candidates(path, known.values(), traces):
-        if SourceFile.of(candidate).sha256 in known:
+    wanted = _replayed(manifest)
+    if wanted is None:
+        return None, "the manifest names no trace, so figures of its inputs and classes are left out"
+    others = []
+    for candidate in _candidates(path, wanted.name, traces):
+        file = SourceFile.of(candidate)
+        if file.sha256 == wanted.sha256:
             try:
                 trace = load_trace(candidate)
                 policy = policy_from_json(summary["policy"])
                 return (trace if trace.policy.to_json() == policy.to_json() else trace.under(policy)), ""
             except CeesimError as error:
                 return None, f"{candidate.name}: {error.what}"
-    return None, f"{name} was not found, so figures of its inputs and classes are left out; name it with --trace"
+        others.append(f"{file.name} has the SHA-256 {_short(file)}, not {_short(wanted)}")
+    found = f"; {'; '.join(dict.fromkeys(others))}" if others else ""
+    return None, (
+        f"{wanted.name} was not found, so figures of its inputs and classes are left out{found}; name it with --trace"
+    )
 
 
-def _candidates(path: Path, names: Iterable[str], traces: Sequence[Path]) -> Iterable[Path]:
+def _candidates(path: Path, name: str, traces: Sequence[Path]) -> Iterable[Path]:
     places = (path, path.parent, Path(), Shelf.TRACES.path)
     yield from (file for file in traces if file.is_file())
-    for name in dict.fromkeys(Path(name).name for name in names if name.endswith(Shelf.TRACES.suffix)):
-        yield from (place / name for place in places if (place / name).is_file())
+    yield from (place / Path(name).name for place in places if (place / Path(name).name).is_file())

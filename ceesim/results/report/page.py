@@ -23,6 +23,9 @@ from ceesim.results.write import write_text
 MOST_TABLE_ROWS: Final = 250
 """Rows of a figure's table that the page itself holds; ``--csv`` writes them all."""
 
+LONGEST_LINE: Final = 48
+"""Letters of a cell that stand in one line."""
+
 
 def render(sections: Sequence[Section], title: str) -> str:
     """The page."""
@@ -31,7 +34,7 @@ def render(sections: Sequence[Section], title: str) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(cell=_shown, key=_sort_key, numeric=_numeric)
+    environment.filters.update(cell=_shown, key=_sort_key, long=_is_long, numeric=_numeric)
     template = environment.from_string(_asset("page.html.j2"))
     specs = {
         f"{section.name}-{part.name}": {"data": part.data, "layout": part.layout}
@@ -83,6 +86,11 @@ def _numeric(table: Table) -> list[bool]:
     columns = zip(*table.rows[:MOST_TABLE_ROWS], strict=True) if table.rows else [()] * len(table.columns)
     kinds = [{type(cell) for cell in column} - {type(None)} for column in columns]
     return [bool(kind) and kind <= {int, float} for kind in kinds]
+
+
+def _is_long(value: Cell) -> bool:
+    """Whether a cell is text of more than one line."""
+    return isinstance(value, str) and len(value) > LONGEST_LINE
 
 
 def _sort_key(value: Cell) -> str:

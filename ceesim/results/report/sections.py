@@ -22,6 +22,7 @@ from ceesim.results.report.figure import (
 )
 from ceesim.results.report.folder import RunFolder
 from ceesim.results.report.trace_figures import trace_figures
+from ceesim.results.report.traits import data, differs, network, policy, scenario, shared, traits
 from ceesim.units import format_bytes, format_picojoules, format_seconds
 
 _MEASURES: Final = {
@@ -33,18 +34,19 @@ _MEASURES: Final = {
 _MEANS: Final = {"macs": "macs", "latency": "latency_cycles", "energy": "energy_pj", "dram_bytes": "dram_bytes"}
 
 
-def run_section(run: RunFolder, name: str, called: str = "") -> Section:
+def run_section(run: RunFolder, name: str, called: str = "", apart: str = "") -> Section:
     """Everything about one run.
 
     Args:
         name: of the section, unique on the page.
-        called: what tells it from the other runs on the page.
+        called: what to call it among the other runs on the page.
+        apart: in what it differs from them, besides network and hardware.
     """
     summary = run.summary
     parts: list[Figure | Sheet] = [*exit_figures(run), *cost_figures(run)]
     if run.trace is not None:
         parts += trace_figures(run.trace)
-    title = f"{network(summary)} on {summary['hardware']}"
+    title = f"{network(summary)} on {summary['hardware']}{f', {apart}' if apart else ''}"
     return Section(
         name=name,
         title=f"{called}: {title}" if called else title,
@@ -55,12 +57,6 @@ def run_section(run: RunFolder, name: str, called: str = "") -> Section:
         notes=[run.missing] if run.missing else [],
         record=json.dumps(run.manifest, indent=1, ensure_ascii=False),
     )
-
-
-def network(summary: dict[str, Any]) -> str:
-    """The network's name, with its width where that is not 1."""
-    width = summary["width"]
-    return f"{summary['network']} at width {width:g}" if width != 1 else str(summary["network"])
 
 
 def _sentence(summary: dict[str, Any]) -> str:
@@ -79,14 +75,13 @@ def _sentence(summary: dict[str, Any]) -> str:
 
 def _facts(run: RunFolder) -> list[tuple[str, str]]:
     summary, manifest = run.summary, run.manifest
-    policy = {key: value for key, value in summary["policy"].items() if key != "name" and value is not None}
     packages = manifest.get("packages", {})
     facts = [
         ("network", network(summary)),
-        ("data", f"{summary['dataset']}, {summary['num_inputs']:,} inputs"),
+        ("data", data(summary)),
         ("hardware", f"{summary['hardware']} at {summary['clock_hz'] / 1e6:g} MHz" + _area(summary)),
-        ("policy", " ".join([summary["policy"]["name"], *(f"{key} {_short(policy[key])}" for key in policy)])),
-        ("scenario", f"{summary['scenario']}, batch {summary['batch']}"),
+        ("policy", policy(summary)),
+        ("scenario", scenario(summary)),
         ("settings", ", ".join(manifest.get("configuration", {}).get("set", [])) or "as in the hardware file"),
         ("made by", f"ceesim {manifest.get('ceesim')}, engine {manifest.get('engine')}, on {manifest.get('created')}"),
         ("with", ", ".join(f"{package} {version}" for package, version in packages.items())),
@@ -97,14 +92,6 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
 
 def _area(summary: dict[str, Any]) -> str:
     return "" if summary["area_mm2"] is None else f", {summary['area_mm2']:.3g} mm²"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list):
-        return ", ".join("–" if item is None else f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cards(run: RunFolder) -> list[Card]:
@@ -158,23 +145,25 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
     Args:
         names: what to call each run.
     """
+    apart = {trait: values for trait, values in traits(runs).items() if differs(values)}
     columns = (
-        "run", "network", "hardware", "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
+        "run", *apart, "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
         "mean latency (ms)", "p99 latency (ms)", "worst case", "mean energy (µJ)", "mean DRAM (KiB)", "area (mm²)",
     )  # fmt: skip
-    rows = [_row(name, run) for name, run in zip(names, runs, strict=True)]
-    same = [i for i, values in enumerate(zip(*rows, strict=True)) if i in (1, 2) and len(set(values)) == 1]
-    shared = " and ".join(str(rows[0][i]) for i in same)
-    columns, *rows = [tuple(cell for i, cell in enumerate(row) if i not in same) for row in (columns, *rows)]
+    rows = [
+        (name, *(values[i] for values in apart.values()), *_measures(run))
+        for i, (name, run) in enumerate(zip(names, runs, strict=True))
+    ]
+    same = shared(runs)
     percents = dict.fromkeys(
         ("accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved", "worst case"), "percent"
     )
     return Section(
         name="compare",
         title=f"{len(runs)} runs side by side",
-        sentence=f"All of them: {shared}." if shared else "",
+        sentence=f"All of them: {same}." if same else "",
         parts=[
-            _reductions(runs, names),
+            _reductions(runs, names, one_hardware=not {"hardware", "settings"} & apart.keys()),
             Sheet(
                 "runs",
                 "The runs",
@@ -186,15 +175,12 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
     )
 
 
-def _row(name: str, run: RunFolder) -> tuple[Any, ...]:
+def _measures(run: RunFolder) -> tuple[float | None, ...]:
     summary = run.summary
     dynamic, milliseconds = summary["dynamic"], 1e3 / summary["clock_hz"]
     energy = dynamic["energy_pj"]
     worst, alone = worst_case(run)
     return (
-        name,
-        network(summary),
-        summary["hardware"],
         summary["accuracy"]["dynamic"],
         *(summary["reduction"][key] for key in _MEASURES),
         dynamic["latency_cycles"]["mean"] * milliseconds,
@@ -206,7 +192,8 @@ def _row(name: str, run: RunFolder) -> tuple[Any, ...]:
     )
 
 
-def _reductions(runs: Sequence[RunFolder], names: Sequence[str]) -> Figure:
+def _reductions(runs: Sequence[RunFolder], names: Sequence[str], *, one_hardware: bool) -> Figure:
+    made = "the hardware makes of it in each run" if one_hardware else "each hardware makes of it"
     data: list[Spec] = []
     for (key, word), color in zip(_MEASURES.items(), ("--quiet", *SERIES), strict=False):
         values = [run.summary["reduction"][key] for run in runs]
@@ -217,8 +204,8 @@ def _reductions(runs: Sequence[RunFolder], names: Sequence[str]) -> Figure:
     return Figure(
         "reductions",
         "What the saved MACs turned into",
-        "Grey is what counting operations promises; the colours are what each hardware makes of it. Longer than grey: "
-        "the count understated the gain. Shorter: it overstated it.",
+        f"Grey is what counting operations promises; the colours are what {made}. Longer than grey: the count "
+        "understated the gain. Shorter: it overstated it.",
         data,
         {
             "height": 110 + 62 * len(runs),

@@ -91,7 +91,7 @@ def _inputs_per_exit(trace: ExitTrace) -> Figure:
         "fig4",
         "Fig. 4: inputs per exit",
         "How many inputs left at each exit. An exit that hardly anybody takes still costs everybody its head.",
-        [_vertical_bars(names, counts, SERIES[0], "%{y:,} inputs")],
+        [_vertical_bars(names, counts, SERIES[0], "%{y:,} of the inputs")],
         {
             "height": 260,
             "xaxis": {"type": "category", "showgrid": False},

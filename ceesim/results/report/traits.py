@@ -1,0 +1,131 @@
+"""What a run is of, in words, and in what several runs differ.
+
+A trait that all runs share is said once; one in which they differ tells them apart. Hardware of one name may still
+differ, by an option or by an edited file: then the keys with different values are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ceesim.results.report.folder import RunFolder
+from ceesim.units import format_count
+
+_MOST_KEYS: Final = 4
+"""Keys of a hardware that are listed."""
+_LONGEST: Final = 36
+"""Letters of a trait in a title."""
+
+
+def network(summary: dict[str, Any]) -> str:
+    """The network's name, with its width where that is not 1."""
+    width = summary["width"]
+    return f"{summary['network']} at width {width:g}" if width != 1 else str(summary["network"])
+
+
+def data(summary: dict[str, Any]) -> str:
+    """The data set, and how many of its inputs."""
+    return f"{summary['dataset']}, {format_count(summary['num_inputs'], 'input')}"
+
+
+def policy(summary: dict[str, Any]) -> str:
+    """The exit policy with its thresholds."""
+    held = {key: value for key, value in summary["policy"].items() if key != "name" and value is not None}
+    return " ".join([summary["policy"]["name"], *(f"{key} {_short(held[key])}" for key in held)])
+
+
+def scenario(summary: dict[str, Any]) -> str:
+    """How the inputs met."""
+    return f"{summary['scenario']}, batch {summary['batch']}"
+
+
+def traits(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
+    """Every trait with its value for each of the `runs`."""
+    summaries = [run.summary for run in runs]
+    return {
+        "network": [network(summary) for summary in summaries],
+        "hardware": [str(summary["hardware"]) for summary in summaries],
+        "settings": _settings(runs),
+        "data": [data(summary) for summary in summaries],
+        "policy": [policy(summary) for summary in summaries],
+        "scenario": [scenario(summary) for summary in summaries],
+    }
+
+
+def differs(values: Sequence[str]) -> bool:
+    """Whether a trait tells runs apart."""
+    return len(set(values)) > 1
+
+
+def shared(runs: Sequence[RunFolder]) -> str:
+    """What all `runs` have in common, as one line; empty if nothing."""
+    same = {name: values[0] for name, values in traits(runs).items() if values[0] and not differs(values)}
+    machine = " on ".join(same.pop(name) for name in ("network", "hardware") if name in same)
+    if "policy" in same:
+        same["policy"] = f"policy {same['policy']}"
+    return "; ".join(part for part in (machine, *same.values()) if part)
+
+
+def told_apart(runs: Sequence[RunFolder]) -> list[str]:
+    """For each run, in what it differs from others besides network and hardware; short enough for a title."""
+    summaries = [run.summary for run in runs]
+    told = [
+        _settings(runs),
+        [str(summary["dataset"]) for summary in summaries],
+        [format_count(summary["num_inputs"], "input") for summary in summaries],
+        _policies([summary["policy"] for summary in summaries]),
+        [str(summary["scenario"]) for summary in summaries],
+        [f"batch {summary['batch']}" for summary in summaries],
+    ]
+    return [", ".join(_clipped(each[i]) for each in told if differs(each) and each[i]) for i in range(len(runs))]
+
+
+def _policies(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The names of policies, with what else differs among those of one name."""
+    told = []
+    for record in records:
+        alike = [other for other in records if other["name"] == record["name"]]
+        keys = [key for key in record if any(other.get(key) != record[key] for other in alike)]
+        told.append(" ".join([record["name"], *(f"{key} {_short(record[key])}" for key in keys)]))
+    return told
+
+
+def _settings(runs: Sequence[RunFolder]) -> list[str]:
+    """The keys, with their values, in which a run's hardware differs from others of the same name."""
+    described = [_flat(run.manifest.get("hardware") or {}) for run in runs]
+    told = []
+    for run, own in zip(runs, described, strict=True):
+        name = run.summary["hardware"]
+        alike = [other for each, other in zip(runs, described, strict=True) if each.summary["hardware"] == name]
+        keys = [key for key in dict.fromkeys(key for other in alike for key in other) if key != "name"]
+        differing = [key for key in keys if any(other.get(key) != own.get(key) for other in alike)]
+        listed = [f"{key} {own.get(key, '–')}" for key in differing[:_MOST_KEYS]]
+        if len(differing) > _MOST_KEYS:
+            listed.append(f"{len(differing) - _MOST_KEYS} more keys")
+        told.append(", ".join(listed))
+    return told
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        name = f"{prefix}{key}"
+        values |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return values
+
+
+def _clipped(text: str) -> str:
+    """`text`, cut between words where it is too long for a title."""
+    if len(text) <= _LONGEST:
+        return text
+    words, _, _ = text[:_LONGEST].rpartition(" ")
+    return f"{words or text[:_LONGEST]} …"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join("–" if item is None else f"{item:g}" for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
