@@ -17,7 +17,7 @@ from ceesim.results.verdict import less
 from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
 from ceesim.sim.scenarios.statistics import Estimate
-from ceesim.units import format_picojoules, format_seconds
+from ceesim.units import PICOSECONDS_PER_SECOND, format_picojoules, format_seconds
 
 
 def scenario_parts(result: ScenarioResult, hardware: Hardware) -> list[RenderableType]:
@@ -63,8 +63,12 @@ def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
     line("queue length, mean / most", lambda p: f"{p.queue_mean:.2f} / {p.queue_most}")
     line("units busy", lambda p: f"{sum(p.unit_utilisation) / len(p.unit_utilisation):.1%}")
     line("DMA / array / vector busy", _busy)
-    if result.dynamic.num_late is not None:
-        line("late or dropped", lambda p: _missed(p, result.scenario.warm_up))
+    deadline = result.scenario.deadline
+    if deadline is not None:
+        line(
+            f"later than {format_seconds(deadline / PICOSECONDS_PER_SECOND)}, or dropped",
+            lambda p: _missed(p, result.scenario.warm_up),
+        )
     if result.scenario.batch.size > 1:
         line("inputs per batch", lambda p: f"{p.num_served / max(p.num_groups, 1):.2f}")
     line("idle energy per input, asleep / awake", lambda p: _idle(p, hardware))

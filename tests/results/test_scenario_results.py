@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ceesim.errors import ScenarioError
 from ceesim.exits.policy import ExitPolicy
 from ceesim.exits.references import Fixed
+from ceesim.hardware.energy.actions import Component, State
+from ceesim.hardware.energy.price import Waiting
+from ceesim.hardware.energy.table import energy_table
 from ceesim.results.page import print_page
-from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, distribution, scenario_record
+from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, distribution, idle_energy_pj, scenario_record
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits
 from ceesim.results.write import write_run
@@ -111,9 +115,45 @@ def test_the_record_agrees_with_the_summary(rush: RunResult) -> None:
     asleep, awake = mine["idle_energy_pj"].values()
     assert 0 < asleep < awake
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert Scenario.model_validate(
-        {key: value for key, value in record["scenario"].items() if key != "deadline"}
-    ).arrivals == rush.scenario.scenario.arrivals  # fmt: skip
+    assert Scenario.model_validate(record["scenario"]) == rush.scenario.scenario
+
+
+@pytest.mark.parametrize(("contention", "drams"), [(True, 1), (False, 3)])
+def test_a_shared_dram_idles_once_and_one_of_each_for_each(contention: bool, drams: int) -> None:
+    """Inputs come so far apart that accelerators are never at work together."""
+    keys: dict[str, Any] = {"arrivals": {"process": "period", "period": "1 ms"}, "inputs": 20, "units": 3}
+    result = result_of(**keys, contention=contention)
+    assert result.scenario is not None
+    played, hardware = result.scenario.dynamic, result.hardware
+    end, at_work = played.end_cycle, played.occupancy_cycles
+    assert 0 < at_work < 0.1 * end
+    for waiting, state in ((Waiting.RACE_TO_SLEEP, State.ASLEEP), (Waiting.STAY_ON, State.AWAKE)):
+        per_cycle = energy_table(hardware).state_pj[state].sum(axis=-1)
+        of_dram = float(per_cycle[Component.DRAM])
+        assert of_dram > 0
+        of_others = (3 * end - at_work) * (float(per_cycle.sum()) - of_dram)
+        assert idle_energy_pj(played, hardware, waiting) == pytest.approx(of_others + (drams * end - at_work) * of_dram)
+
+
+def test_what_a_file_says_is_not_dropped() -> None:
+    """Nothing meets, and still it is played: its name is told, and a warm-up leaves inputs out, or is refused."""
+    named = result_of(name="rush")
+    assert named.scenario is not None
+    assert summary(named)["scenario"] == "rush"
+    shortened = result_of(warm_up=199)
+    assert shortened.scenario is not None
+    assert shortened.scenario.dynamic.latency_points[1].sum() == 1
+    with pytest.raises(ScenarioError, match="left out of the statistics"):
+        result_of(warm_up=200)
+    assert result_of(seed=3).scenario is None
+
+
+def test_the_page_tells_the_deadline(rush: RunResult) -> None:
+    said, without = StringIO(), StringIO()
+    print_page(rush, Console(file=said, width=200))
+    print_page(result_of(inputs=20), Console(file=without, width=200))
+    assert "later than 4 µs, or dropped" in said.getvalue()
+    assert "later than" not in without.getvalue()
 
 
 def test_exits_count_who_was_served_whether_or_not_rows_are_kept(rush: RunResult) -> None:

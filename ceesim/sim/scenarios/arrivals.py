@@ -6,7 +6,6 @@ never adds up; periods are exact fractions. Nothing here grows with the number o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -79,20 +78,16 @@ def check_span(scenario: Scenario, clock_hz: int, mean_gap_cycles: float, num_in
 def input_blocks(scenario: Scenario, trace_inputs: int, num_inputs: int) -> Iterator[Int64s]:
     """Which input of the trace comes when, in blocks: the trace again and again, each time in its order or shuffled.
 
-    Fewer inputs than the trace has are spread evenly over it: traces are often sorted by class.
+    A repetition that is not whole is spread evenly over the trace, which is often sorted by class.
     """
-    if num_inputs < trace_inputs and scenario.order is Order.TRACE:
-        for first in range(0, num_inputs, BLOCK):
-            yield np.arange(first, min(first + BLOCK, num_inputs)) * trace_inputs // num_inputs
-        return
-    left = num_inputs
-    for repetition in range(math.ceil(num_inputs / trace_inputs)):
-        order = np.arange(trace_inputs)
+    for repetition, first in enumerate(range(0, num_inputs, trace_inputs)):
+        count = min(trace_inputs, num_inputs - first)
         if scenario.order is Order.SHUFFLED:
+            order = np.arange(trace_inputs)
             np.random.default_rng((scenario.seed, _ORDER, repetition)).shuffle(order)
-        order = order[:left]
-        left -= len(order)
-        yield from (order[first : first + BLOCK] for first in range(0, len(order), BLOCK))
+        else:
+            order = np.arange(count) * trace_inputs // count
+        yield from (order[begin : min(begin + BLOCK, count)] for begin in range(0, count, BLOCK))
 
 
 def recorded_cycles(file: str, clock_hz: int) -> Int64s:

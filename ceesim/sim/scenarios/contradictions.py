@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ceesim.hardware.contradictions import Problem
-from ceesim.sim.scenarios.kinds import BatchMode, Carry, Process
+from ceesim.sim.scenarios.kinds import Arbitration, BatchMode, Carry, Process
 
 if TYPE_CHECKING:
     from ceesim.sim.scenarios.scenario import Pipeline, Scenario
@@ -100,6 +100,7 @@ def contradictions(scenario: Scenario) -> tuple[Problem, ...]:
                 "write carry: fresh",
             )
         )
+    problems += _idle_settings(scenario)
     if scenario.batch.mode is BatchMode.REFILL and scenario.batch.size > 1 and scenario.units > 1:
         problems.append(
             Problem(
@@ -113,6 +114,55 @@ def contradictions(scenario: Scenario) -> tuple[Problem, ...]:
     if scenario.pipeline is not None:
         problems += _pipeline_problems(scenario, scenario.pipeline)
     return tuple(problems)
+
+
+def _idle_settings(scenario: Scenario) -> list[Problem]:
+    """Settings that would do nothing, although they say something else than their defaults."""
+    problems = []
+    batch = scenario.batch
+    if batch.size == 1 and batch.mode is not BatchMode.STATIC:
+        problems.append(
+            Problem(
+                ("batch", "mode"),
+                "an input alone is no batch",
+                f"{batch.mode.value}, and batch.size 1",
+                "batch.size 2 or more",
+                "set batch.size (--batch), or remove mode (--batch-mode)",
+            )
+        )
+    if batch.size == 1 and batch.max_wait and scenario.arrivals.process is not Process.CLOSED:
+        problems.append(
+            Problem(
+                ("batch", "max_wait"),
+                "an input alone waits for no batch to fill",
+                "a time, and batch.size 1",
+                "batch.size 2 or more",
+                "set batch.size (--batch), or remove max_wait",
+            )
+        )
+    if scenario.units > 1 or scenario.pipeline is not None:
+        return problems
+    if scenario.arbitration is not Arbitration.FIRST_COME:
+        problems.append(
+            Problem(
+                ("arbitration",),
+                "one unit has its DRAM to itself",
+                f"{scenario.arbitration.value}, and one unit",
+                "several units, or a pipeline",
+                "set units (--units), or remove arbitration",
+            )
+        )
+    if not scenario.contention:
+        problems.append(
+            Problem(
+                ("contention",),
+                "one unit has its DRAM to itself",
+                "false, and one unit",
+                "several units, or a pipeline",
+                "set units (--units), or remove contention",
+            )
+        )
+    return problems
 
 
 def _pipeline_problems(scenario: Scenario, pipeline: Pipeline) -> list[Problem]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceesim.errors import ScenarioError
-from ceesim.program.command import Int64s
+from ceesim.program.command import NUM_AMOUNTS, Int64s
 from ceesim.sim.costs import Priced
 from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.kinds import BatchMode
@@ -47,11 +47,17 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stages:
-    """A pipeline, divided and priced."""
+    """A pipeline, divided and priced.
+
+    Args:
+        work: occupancy of each stage's units, in cycles per input of the stream.
+        moved: [NUM_AMOUNTS] what all stages together account for, per input of the stream.
+    """
 
     division: Division
     jobs: tuple[Jobs, ...]
     work: tuple[float, ...]
+    moved: npt.NDArray[np.float64]
 
     @property
     def busiest_cycles(self) -> float:
@@ -114,7 +120,10 @@ def stages_of(setting: Setting, network: Priced, scenario: Scenario, pipeline: P
         division = divide(make, expected, num_exits, max(scenario.units, 2))
     jobs = tuple(make(*each) for each in division.segments)
     work = tuple(work_cycles(each, rows, *own) for each, own in zip(jobs, division.segments, strict=True))
-    return Stages(division, jobs, work)
+    moved = np.zeros(NUM_AMOUNTS)
+    for each, own in zip(jobs, division.segments, strict=True):
+        moved += each.network.costs.amounts[stage_rows(rows, *own)].sum(axis=0) / len(rows)
+    return Stages(division, jobs, work, moved)
 
 
 def stage_rows(rows: Int64s, first: int, last: int) -> Int64s:

@@ -7,6 +7,8 @@ Everything about a job is known once its members' exits are, so jobs are remembe
     static     all members run to the exit of the last, and are answered there
     masked     the same commands at the same times; those that left are answered, their share of the work is not done
     compacted  after each exit the survivors close ranks: every segment is compiled for as many as are left
+
+A refilled batch is no single job: who runs with whom depends on who is parked (`refill.py`).
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from ceesim.errors import ScenarioError
+from ceesim.hardware.array import Dataflow
 from ceesim.hardware.energy.price import Breakdown
 from ceesim.hardware.energy.price import price as price_energy
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Amount, Int64s, Program
+from ceesim.program.command import Amount, Int64s, Program, Unit
 from ceesim.sim.costs import ExitCosts, Priced, price
 from ceesim.sim.energy import exit_activity
 from ceesim.sim.scenarios.kinds import BatchMode
+from ceesim.workload.network import Workload
+
+Bools: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +122,11 @@ class Jobs:
         """What had to be made and priced: exits of a group, or an exit and what was inherited."""
 
     def job(self, rows: Sequence[int]) -> Job:
-        """The job of a group whose members leave at these rows of the network (0..N), in ascending order."""
+        """The job of a group whose members leave at these rows of the network (0..N), in ascending order.
+
+        Raises:
+            ScenarioError: if batches are refilled.
+        """
         key = tuple(rows)
         job = self._jobs.get(key)
         if job is None:
@@ -142,12 +153,19 @@ class Jobs:
         size, last = len(rows), rows[-1] + 1
         if size == 1:
             return Job(self.network.program, last, (last,))
+        if self.mode is BatchMode.REFILL:
+            raise ScenarioError(
+                "a refilled batch has no job of its own",
+                got=f"a group of {size}",
+                expected="static, masked or compacted",
+                fix="run its stretches (ceesim.sim.scenarios.refill)",
+            )
         if self.mode is BatchMode.COMPACTED:
             return Job(self._compile(survivors(rows, self.network.program.num_exits), True), last, _exits(rows))
         full = self._full(size)
         if self.mode is BatchMode.STATIC:
             return Job(full, last, (last,) * size)
-        return Job(masked(full, rows), last, _exits(rows))
+        return Job(masked(full, rows, self.network.workload, self.hardware), last, _exits(rows))
 
     def _full(self, size: int) -> Program:
         program = self._programs.get(size)
@@ -176,31 +194,49 @@ def _exits(rows: Sequence[int]) -> tuple[int, ...]:
     return tuple(row + 1 for row in rows)
 
 
-# what a command does once for all members; everything else it does for each of them
-_SHARED: Final = [
-    Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES, Amount.FOLDS, Amount.FOLD_PES,
-    Amount.WEIGHT_BUFFER_READ_BYTES, Amount.WEIGHT_BUFFER_WRITE_BYTES,
-    Amount.HEAD_BUFFER_READ_BYTES, Amount.HEAD_BUFFER_WRITE_BYTES,
-]  # fmt: skip
-_OF_TRANSFERS: Final = [
-    Amount.DMA_BEATS, Amount.DMA_REQUESTS, Amount.DRAM_READ_BURST_BYTES, Amount.DRAM_WRITE_BURST_BYTES,
-    Amount.DRAM_ACTIVATES,
-]  # fmt: skip
+_OF_WEIGHTS: Final = [Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES]
+_WEIGHT_READS: Final = [Amount.WEIGHT_BUFFER_READ_BYTES, Amount.HEAD_BUFFER_READ_BYTES]
 
 
-def masked(program: Program, rows: Sequence[int]) -> Program:
+def masked(program: Program, rows: Sequence[int], workload: Workload, hardware: Hardware) -> Program:
     """A batch's program in which members that have left do nothing: their share of maps and MACs is not counted.
 
-    Times stay, and so do addresses: the commands were made for the full batch. Weights are moved for whoever is left.
+    Times stay, and so do addresses: the commands were made for the full batch. Weights are moved for whoever
+    is left. What the array does with them goes by its dataflow: where weights stay in the PEs, they are loaded and
+    read once for all members. Where outputs or ifmaps stay, PEs are filled with the maps of members, and weights pass
+    once per fold of maps: both shrink with the members, but for weights that pass once because the whole batch is one
+    fold. Products of two activations share nothing.
     """
     size = len(rows)
     active = np.array([sum(row >= segment for row in rows) for segment in range(program.num_exits + 1)])
-    of_weights = program.amounts[:, [Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES]].any(axis=1)
     amounts = np.empty_like(program.amounts)
     for segment, left in enumerate(active.tolist(), start=1):  # shares of running sums, which add up to the last unit
         own = program.segment == segment
         amounts[own] = np.diff(program.amounts[own].cumsum(axis=0) * left // size, axis=0, prepend=0)
-    amounts[:, _SHARED] = program.amounts[:, _SHARED]
-    transfers = np.ix_(np.flatnonzero(of_weights), np.array(_OF_TRANSFERS))
-    amounts[transfers] = program.amounts[transfers]
+
+    def keep(commands: Bools, columns: Sequence[Amount]) -> None:
+        kept = np.ix_(np.flatnonzero(commands), np.array(columns))
+        amounts[kept] = program.amounts[kept]
+
+    of_weights: Bools = np.asarray(program.amounts[:, _OF_WEIGHTS].any(axis=1))
+    shares: Bools = program.amounts[:, Amount.PRODUCT_MACS] == 0
+    once = shares & _passed_once(program, size, workload, hardware)
+    keep(of_weights, tuple(Amount))
+    keep(shares, [Amount.FOLDS, *([Amount.FOLD_PES] if hardware.array.dataflow is Dataflow.WS else [])])
+    keep(once, _WEIGHT_READS)
+    keep(once & (program.unit == Unit.ARRAY), [Amount.WEIGHT_HOPS])
     return replace(program, amounts=amounts)
+
+
+def _passed_once(program: Program, size: int, workload: Workload, hardware: Hardware) -> Bools:
+    """[commands] whether the weights of a command's layer are read as often for a batch of `size` as for one input."""
+    array = hardware.array
+    if array.dataflow is Dataflow.WS:
+        return np.ones(program.num_commands, np.bool_)
+    places = array.rows if array.dataflow is Dataflow.OS else array.cols  # of output pixels in a fold
+    gemms = {op.name: op.gemm for op in workload.ops}
+    once = np.zeros(len(program.layers), np.bool_)
+    for number, layer in enumerate(program.layers):
+        gemm = gemms.get(layer.name)
+        once[number] = layer.unit is not Unit.ARRAY or gemm is None or gemm.m * size <= places
+    return np.asarray(once[program.layer], np.bool_)

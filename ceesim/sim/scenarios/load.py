@@ -15,7 +15,7 @@ from ceesim.errors import CeesimError, ScenarioError, collected
 from ceesim.hardware import document as documents
 from ceesim.hardware.complaints import complaints
 from ceesim.hardware.document import Document
-from ceesim.sim.scenarios.scenario import Scenario
+from ceesim.sim.scenarios.scenario import AS_WRITTEN, Scenario
 
 _FORMS: Final = "closed, poisson:500/s, poisson:load=0.6, period:2 ms, recorded:FILE, pipeline, or a YAML file"
 
@@ -44,20 +44,12 @@ def load_scenario(source: str | Path, changes: Mapping[str, Any] | None = None) 
         document.data[key] = {**held, **value} if isinstance(held, dict) and isinstance(value, dict) else value
     problems: list[CeesimError] = list(document.problems)
     try:
-        scenario = Scenario.model_validate(document.data)
+        scenario = Scenario.model_validate(document.data, context=AS_WRITTEN)
     except ValidationError as found:
         problems += complaints(found, Scenario, document, ScenarioError)
     if problems:
         raise collected(problems)
     return scenario
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _short_form(text: str) -> Document | None:
@@ -75,9 +67,5 @@ def _short_form(text: str) -> Document | None:
     if process == "poisson" and rest.startswith("load="):
         arrivals["load"] = documents.parse_value(rest.removeprefix("load="), where, ScenarioError)
     else:
-        if process == "period" and _is_number(rest):
-            raise ScenarioError(
-                "a time without a unit", where=where, got=rest, fix=f"write period:{rest}ms, or {rest}us"
-            )
         arrivals[key] = rest
     return Document(where, {"arrivals": arrivals})

@@ -20,7 +20,7 @@ import simpy
 from ceesim.errors import ScenarioError
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import NUM_AMOUNTS, Int64s
+from ceesim.program.command import Int64s
 from ceesim.sim.costs import Priced
 from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.carried import Carried
@@ -30,17 +30,19 @@ from ceesim.sim.scenarios.kinds import BatchMode, Carry, Process
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult, settle
 from ceesim.sim.scenarios.pipeline import Line
 from ceesim.sim.scenarios.record import Progress, Record
-from ceesim.sim.scenarios.refill import Refill
+from ceesim.sim.scenarios.refill import Refill, saturated_cycles
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.setting import Setting
 from ceesim.sim.scenarios.shared import SharedDram, channels_of, least_held_cycles
 from ceesim.sim.scenarios.station import Serve, Station, Waiting
+from ceesim.sim.scenarios.stretches import Stretches
 from ceesim.units import PICOSECONDS_PER_SECOND, picoseconds_to_cycles
 
 CONTENDED_INPUTS: Final = 1000
 """How many are played where every command is simulated, unless the scenario says."""
 
 _PROBED_GROUPS: Final = 32
+_PROBED_INPUTS: Final = 4096
 
 
 def play(
@@ -90,10 +92,15 @@ def play(
     if scenario.arrivals.load is not None:
         alone = float(dynamic.costs.occupancy_cycles[rows].mean())
         rate = scenario.arrivals.load * scenario.units * hardware.clock_hz / alone
-    scene = _Scene(setting, scenario, rate, num_inputs, progress)
+    refilled = scenario.batch.mode is BatchMode.REFILL and scenario.batch.size > 1
+    stretches = setting.stretches(dynamic) if refilled else None
+    scene = _Scene(setting, scenario, rate, num_inputs, progress, stretches)
     exits = setting.jobs(dynamic, scenario.batch.mode)
     backbone, none = setting.jobs(static, BatchMode.STATIC), np.zeros(len(rows), np.int64)
-    load = scene.load(exits, rows) if line is None else scene.load_of(line.busiest_cycles, 0.0)
+    if line is None:
+        load = scene.load(exits, rows)
+    else:
+        load = scene.load_of(line.busiest_cycles, least_held_cycles(line.moved, hardware))
     scene.check(load)
     static_load = scene.load(backbone, none)
     if progress is not None:
@@ -115,28 +122,44 @@ def _num_inputs(scenario: Scenario, hardware: Hardware, trace_inputs: int) -> in
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """Where both networks are played: the same arrivals, queue and units."""
+    """Where both networks are played: the same arrivals, queue and units.
+
+    Args:
+        stretches: of the network with exits, where its batches are refilled.
+    """
 
     setting: Setting
     scenario: Scenario
     rate_per_s: float | None
     num_inputs: int
     progress: Progress | None
+    stretches: Stretches | None = None
 
     def load(self, jobs: Jobs, rows: Int64s) -> float | None:
         """Arrival rate over service rate, of units in full batches or of their DRAM; None under closed arrivals."""
         size = self.scenario.batch.size
+        if self._gap_cycles() is None:
+            return None
+        if jobs.mode is BatchMode.REFILL and self.stretches is not None:
+            return self.load_of(self._refilling_cycles(self.stretches, jobs, rows), 0.0)
         if size == 1:
             costs = jobs.network.costs
             held = least_held_cycles(costs.amounts[rows].mean(axis=0), self.setting.hardware)
             return self.load_of(float(costs.occupancy_cycles[rows].mean()) / self.scenario.units, held)
         groups = [sorted(rows[first : first + size].tolist()) for first in range(0, len(rows) - size + 1, size)]
         probed = groups[:: max(len(groups) // _PROBED_GROUPS, 1)] or [sorted(np.resize(rows, size).tolist())]
-        bills = [jobs.bill(group) for group in probed] if self._gap_cycles() is not None else []
-        occupancy = float(np.mean([bill.occupancy_cycles for bill in bills])) if bills else 0.0
-        moved = np.mean([bill.amounts for bill in bills], axis=0) if bills else np.zeros(NUM_AMOUNTS)
-        held = least_held_cycles(moved, self.setting.hardware)
+        bills = [jobs.bill(group) for group in probed]
+        occupancy = float(np.mean([bill.occupancy_cycles for bill in bills]))
+        held = least_held_cycles(np.mean([bill.amounts for bill in bills], axis=0), self.setting.hardware)
         return self.load_of(occupancy / size / self.scenario.units, held / size)
+
+    def _refilling_cycles(self, stretches: Stretches, jobs: Jobs, rows: Int64s) -> float:
+        """Occupancy per input when batches of new inputs are always full, from inputs that come as in the scenario."""
+        batch = self.scenario.batch
+        blocks = input_blocks(self.scenario, len(rows), max(_PROBED_INPUTS, _PROBED_GROUPS * batch.size))
+        sample = rows[np.concatenate(list(blocks))].tolist()
+        num_exits, max_wait_cycles = jobs.network.program.num_exits, self._cycles(batch.max_wait)
+        return saturated_cycles(stretches, num_exits, sample, batch.size, max_wait_cycles)
 
     def load_of(self, cycles: float, held_cycles: float) -> float | None:
         """Load of something that is busy for so many cycles per input, which holds a shared DRAM for so many."""
@@ -153,7 +176,7 @@ class _Scene:
         if arrivals.process is Process.POISSON and self.rate_per_s is not None:
             return clock_hz / self.rate_per_s
         if arrivals.process is Process.RECORDED and arrivals.file is not None:
-            times = recorded_cycles(arrivals.file, clock_hz)
+            times = recorded_cycles(arrivals.file, clock_hz)[: self.num_inputs]
             return float(times[-1]) / max(len(times) - 1, 1)
         return None
 
@@ -213,24 +236,15 @@ class _Scene:
         return settle(record, jobs, load, num_patterns, shared_dram=scenario.is_contended)
 
     def _station(self, env: simpy.Environment, record: Record, jobs: Jobs) -> Station | Refill:
-        scenario, setting, network = self.scenario, self.setting, jobs.network
+        scenario = self.scenario
         capacity, size = scenario.queue, scenario.batch.size
         max_wait_cycles = self._cycles(scenario.batch.max_wait)
-        if jobs.mode is BatchMode.REFILL and size > 1:
-            rests: dict[int, Jobs] = {}
-
-            def rest(segment: int) -> Jobs:
-                if segment not in rests:
-                    rests[segment] = setting.jobs(setting.rest(network, segment), BatchMode.COMPACTED)
-                return rests[segment]
-
+        if jobs.mode is BatchMode.REFILL and self.stretches is not None:
             return Refill(
                 env,
                 record,
-                setting.hardware,
-                rest,
-                lambda segment, images: setting.storing(network, segment, images),
-                network.program.num_exits,
+                self.stretches,
+                jobs.network.program.num_exits,
                 capacity=capacity,
                 batch_size=size,
                 max_wait_cycles=max_wait_cycles,

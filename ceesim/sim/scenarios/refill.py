@@ -5,30 +5,23 @@ batch waits, else to new inputs, else to the deepest segment that anybody waits 
 straight on, and so does one that nobody could join. Deep segments, which few inputs reach and which have most of the
 weights, then run full; the price is the parking, and time spent waiting for company.
 
-A stretch between two parkings is one Program: the network from its first segment on, compacted (`jobs.py`).
+With `max_wait`, new inputs that do not fill a batch wait for company as they do before a `Station`, and parked ones
+wait with them; a pool whose oldest map has been parked for that long goes first, full or not.
+
+A stretch between two parkings is one Program (`stretches.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import simpy
 
-from ceesim.hardware.model import Hardware
-from ceesim.mapping.cut import Transfer
-from ceesim.program.command import Unit
-from ceesim.sim.costs import ExitCosts, price
-from ceesim.sim.scenarios.jobs import Bill, Job, Jobs, bill_of
 from ceesim.sim.scenarios.record import Record
 from ceesim.sim.scenarios.station import Arrival, Process, Waiting
-
-Suffix: TypeAlias = Callable[[int], Jobs]
-"""The jobs of the network from a segment on."""
-Store: TypeAlias = Callable[[int, int], Transfer]
-"""What storing the maps of so many inputs takes, that cross into a segment."""
+from ceesim.sim.scenarios.stretches import Stretches
 
 
 @dataclass(slots=True)
@@ -42,31 +35,21 @@ class Member:
     dram_bytes: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
-    """A batch from one segment on: its prices, exit by exit, and who is left at each."""
-
-    job: Job
-    costs: ExitCosts
-
-
 class Refill:
     """One unit with its parked maps; takes the place of `Station`.
 
     Args:
-        suffix: jobs of the network from each segment on, compacted.
-        store: what parking takes.
-        capacity, batch_size, max_wait_cycles: as `Station`; here parked inputs wait no longer than that either, if
-            it is not 0.
+        stretches: what the unit runs.
+        num_exits: of the whole network.
+        capacity, batch_size, max_wait_cycles: as `Station`; inputs that have been parked for `max_wait_cycles` go
+            before others, if it is not 0.
     """
 
     def __init__(
         self,
         env: simpy.Environment,
         record: Record,
-        hardware: Hardware,
-        suffix: Suffix,
-        store: Store,
+        stretches: Stretches,
         num_exits: int,
         *,
         capacity: int | None = None,
@@ -75,24 +58,20 @@ class Refill:
     ) -> None:
         self._env = env
         self._record = record
-        self._hardware = hardware
-        self._suffix = suffix
-        self._store = store
+        self._stretches = stretches
         self._capacity = capacity
         self._batch_size = batch_size
         self._max_wait = max_wait_cycles
         self._new: deque[Waiting] = deque()
         self._source: Iterator[Waiting] | None = None  # of closed arrivals
         self._parked: list[deque[Member]] = [deque() for _ in range(num_exits + 2)]
-        self._stretches: dict[tuple[int, tuple[int, ...]], Stretch] = {}
-        self._bills: dict[tuple[int, tuple[int, ...], int, bool], Bill] = {}
         self._idle: simpy.Event | None = None
         self._open = True
 
     @property
     def num_patterns(self) -> int:
         """Different stretches priced so far."""
-        return len(self._bills)
+        return self._stretches.num_patterns
 
     def arrivals(self, inputs: Iterator[Waiting]) -> Process:
         """Process that brings the inputs at their time."""
@@ -118,9 +97,7 @@ class Refill:
             if group:
                 yield from self._run(number, segment, group)
             elif self._open:
-                self._idle = self._env.event()
-                yield self._idle
-                self._idle = None
+                yield from self._nudged()
             else:
                 return
 
@@ -135,20 +112,53 @@ class Refill:
             yield from self._run(number, segment, group)
 
     def _next(self) -> tuple[int, list[Member]]:
-        """The segment to run, and for whom; nobody if nobody waits."""
+        """The segment to run, and for whom; nobody if nobody waits, or those who do wait for company."""
         self._top_up()
-        now, size = int(self._env.now), self._batch_size
-        deepest = [segment for segment in range(len(self._parked) - 1, 1, -1) if self._parked[segment]]
-        for segment in deepest:
+        segment = self._urgent()
+        if segment is None and not self._new:
+            segment = next((deep for deep in self._deepest() if self._parked[deep]), None)
+        if segment is not None:
             pool = self._parked[segment]
-            overdue = self._max_wait and now - pool[0].parked_cycle >= self._max_wait
-            if len(pool) >= size or overdue or not self._new:
-                return segment, [pool.popleft() for _ in range(min(size, len(pool)))]
-        taken = [self._new.popleft() for _ in range(min(size, len(self._new)))]
+            return segment, [pool.popleft() for _ in range(min(self._batch_size, len(pool)))]
+        if not self._ready():
+            return 1, []
+        now = int(self._env.now)
+        taken = [self._new.popleft() for _ in range(min(self._batch_size, len(self._new)))]
         if self._source is not None:
             return 1, [Member(item._replace(arrival_cycle=now), now) for item in taken]
         self._record.queue.change(now, -len(taken))
         return 1, [Member(item, now) for item in taken]
+
+    def _deepest(self) -> range:
+        return range(len(self._parked) - 1, 1, -1)
+
+    def _urgent(self) -> int | None:
+        """The deepest segment for which a full batch is parked, or anybody has been for as long as he may."""
+        now, longest = int(self._env.now), self._max_wait
+        for segment in self._deepest():
+            pool = self._parked[segment]
+            if len(pool) >= self._batch_size or (pool and longest and now - pool[0].parked_cycle >= longest):
+                return segment
+        return None
+
+    def _ready(self) -> bool:
+        """Whether new inputs may be taken: they fill a batch, or have waited long enough, or no more will come."""
+        if not self._new:
+            return False
+        if not self._max_wait or not self._open or len(self._new) >= self._batch_size:
+            return True
+        return self._env.now >= self._new[0].arrival_cycle + self._max_wait
+
+    def _nudged(self) -> Process:
+        """Wait until something has come, or somebody has waited long enough."""
+        self._idle = self._env.event()
+        due = [self._new[0].arrival_cycle] if self._new else []
+        due += [pool[0].parked_cycle for pool in self._parked if pool]
+        if due:
+            yield self._idle | self._env.timeout(min(due) + self._max_wait - int(self._env.now))
+        else:
+            yield self._idle
+        self._idle = None
 
     def _top_up(self) -> None:
         """Under closed arrivals a batch of new inputs is always at hand, and arrives when it is taken."""
@@ -165,7 +175,8 @@ class Refill:
         begin = int(env.now)
         self._record.begun(begin)
         group.sort(key=lambda member: member.item.row)
-        stretch, rows = self._stretch(segment, group)
+        rows = tuple(member.item.row - (segment - 1) for member in group)
+        stretch = self._stretches.stretch(segment, rows)
         last = rows[-1] + 1
         stop, parks = last, False
         for exit_index in range(1, last):
@@ -175,7 +186,7 @@ class Refill:
             if left < self._batch_size and self._others(segment + exit_index):
                 stop, parks = exit_index, True
                 break
-        bill = self._bill(segment, rows, stretch, stop, parks)
+        bill = self._stretches.bill(stretch, stop, parks)
         for member in group:
             member.energy_pj += bill.total_pj / len(group)
             member.dram_bytes += bill.dram_bytes / len(group)
@@ -201,37 +212,22 @@ class Refill:
         if self._record.rows is not None:
             self._record.rows.add(item, member.begin_cycle, leave, number, member.energy_pj, member.dram_bytes)
 
-    def _stretch(self, segment: int, group: Sequence[Member]) -> tuple[Stretch, tuple[int, ...]]:
-        """The stretch of a group from `segment` on, and the rows of its exits in that rest of the network."""
-        rows = tuple(member.item.row - (segment - 1) for member in group)
-        stretch = self._stretches.get((segment, rows))
-        if stretch is None:
-            jobs = self._suffix(segment)
-            job = jobs.job(rows)
-            costs = jobs.network.costs if len(rows) == 1 else price(job.program)
-            stretch = self._stretches[segment, rows] = Stretch(job, costs)
-        return stretch, rows
-
-    def _bill(self, segment: int, rows: tuple[int, ...], stretch: Stretch, stop: int, parks: bool) -> Bill:
-        """What a stretch comes to that ends at exit `stop` of its Program, with the parking of those left over."""
-        key = segment, rows, stop, parks
-        bill = self._bills.get(key)
-        if bill is not None:
-            return bill
-        costs, jobs = stretch.costs, self._suffix(segment)
-        if parks:
-            left = sum(row >= stop for row in rows)
-            transfer = self._store(segment + stop, left)
-            at = stop - 1
-            amounts, busy, occupancy = costs.amounts.copy(), costs.busy_cycles.copy(), costs.occupancy_cycles.copy()
-            amounts[at] += transfer.amounts
-            busy[at, Unit.STORE] += transfer.occupancy_cycles
-            occupancy[at] += transfer.latency_cycles
-            costs = replace(costs, amounts=amounts, busy_cycles=busy, occupancy_cycles=occupancy)
-        job = replace(stretch.job, exit_index=stop, answered_at=tuple(min(row + 1, stop) for row in rows))
-        bill = self._bills[key] = bill_of(job, costs, self._hardware, jobs.density)
-        return bill
-
     def _wake(self) -> None:
         if self._idle is not None and not self._idle.triggered:
             self._idle.succeed()
+
+
+def saturated_cycles(
+    stretches: Stretches, num_exits: int, rows: Sequence[int], batch_size: int, max_wait_cycles: int = 0
+) -> float:
+    """Cycles per input of a unit that always finds a batch of new inputs, which take `rows`, until they end.
+
+    The last maps run in batches that nobody fills any more, so this is high by about a batch in all of them.
+    """
+    env = simpy.Environment()
+    record = Record(len(rows), 1, num_exits, deadline_cycles=None, warm_up=0, detailed=False)
+    unit = Refill(env, record, stretches, num_exits, batch_size=batch_size, max_wait_cycles=max_wait_cycles)
+    inputs = (Waiting(number, number, row, 0) for number, row in enumerate(rows))
+    env.process(unit.closed_unit(0, inputs))
+    env.run()
+    return record.end_cycle / len(rows)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from ceesim.hardware.array import Record
 from ceesim.hardware.quantities import Count, Flag, Latency
 from ceesim.sim.scenarios.contradictions import contradictions
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode, Carry, Order, Process
+from ceesim.units import symbols
 
 _RATE: Final = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*(/s|Hz|kHz|MHz)?\s*", re.ASCII)
 _PER_SECOND: Final = {None: 1.0, "/s": 1.0, "Hz": 1.0, "kHz": 1e3, "MHz": 1e6}
+_NUMBER: Final = re.compile(r"\s*[+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,3})?\s*", re.ASCII)
 _MOST_PER_SECOND: Final = 1e10
 _MOST_LOAD: Final = 1000.0
 
@@ -61,6 +63,43 @@ Load = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1000}),
 ]
 """Arrival rate over the rate that can be served."""
+AS_WRITTEN: Final = "as written"
+"""Validation context of what a person wrote, in which times have units."""
+
+
+def _read_time(value: object, info: ValidationInfo) -> object:
+    text = str(value)
+    if info.context == AS_WRITTEN and _NUMBER.fullmatch(text) and float(text.replace("_", "")) != 0:
+        raise PydanticCustomError(
+            "quantity",
+            "{what}",
+            {
+                "what": "a time without a unit",
+                "expected": "a number and a unit",
+                "fix": f"write {text} ms, or {text} us",
+            },
+        )
+    return value
+
+
+_UNITS: Final = "|".join(symbols("time"))
+_LONGEST_PICOSECONDS: Final = 10**12
+Time = Annotated[
+    Latency,
+    BeforeValidator(_read_time),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": _LONGEST_PICOSECONDS},
+                {"type": "string", "pattern": rf"^\s*\d[\d_]*(\.\d+)?([eE][+-]?\d+)?\s*({_UNITS})\s*$"},
+            ],
+            "not": {"type": "number", "exclusiveMinimum": 0},
+            "x-quantity": "time",
+            "x-base-unit": "ps",
+        }
+    ),
+]
+"""Picoseconds, at most a second. A file says them with a unit, or 0; records hold the number."""
 Few = Annotated[int, Field(strict=True, ge=1, le=1024)]
 """Members of a batch, or accelerators."""
 File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
@@ -76,7 +115,7 @@ class Arrivals(Record):
         description="of poisson, instead of a rate: over the rate that all units can serve without batches",
         examples=[0.6],
     )
-    period: Latency | None = Field(default=None, description="of period: time between arrivals", examples=["2 ms"])
+    period: Time | None = Field(default=None, description="of period: time between arrivals", examples=["2 ms"])
     file: File | None = Field(
         default=None,
         description="of recorded: a file with one arrival time in seconds per line, beside the scenario file",
@@ -93,7 +132,7 @@ class Batch(Record):
         description="what happens when members leave",
         examples=["compacted"],
     )
-    max_wait: Latency = Field(
+    max_wait: Time = Field(
         default=0, description="how long the oldest input waits for a batch to fill", examples=["1 ms"]
     )
 
@@ -140,7 +179,7 @@ class Scenario(Record):
         description="inputs that may wait; who finds it full is dropped; unlimited if left out",
         examples=[16],
     )
-    deadline: Latency | None = Field(
+    deadline: Time | None = Field(
         default=None, description="answers later than this after the arrival are counted as missed", examples=["5 ms"]
     )
     warm_up: Annotated[int, Field(strict=True, ge=0)] = Field(
@@ -165,16 +204,8 @@ class Scenario(Record):
 
     @property
     def is_plain(self) -> bool:
-        """Whether inputs never meet: one after another, each alone, on one accelerator that forgets them."""
-        return (
-            self.arrivals.process is Process.CLOSED
-            and self.batch.size == 1
-            and self.units == 1
-            and self.carry is Carry.FRESH
-            and self.pipeline is None
-            and self.inputs is None
-            and self.deadline is None
-        )
+        """Whether it says nothing: every input of the trace alone, one after another; no seed matters then."""
+        return self == Scenario(seed=self.seed)
 
     @property
     def is_contended(self) -> bool:

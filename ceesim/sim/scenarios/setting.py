@@ -14,6 +14,7 @@ from ceesim.sim.costs import Priced, price
 from ceesim.sim.scenarios.jobs import Compiler, Jobs
 from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.pipeline import with_handover
+from ceesim.sim.scenarios.stretches import Stretches
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,14 @@ class Setting:
         if last is not None and last <= network.program.num_exits:
             program = with_handover(program.truncated(last - first + 1), self.storing(network, last + 1, 1))
         return Priced(workload, program, price(program), ())
+
+    def stretches(self, network: Priced) -> Stretches:
+        """What a unit that refills its batches runs of `network`."""
+        return Stretches(
+            self.hardware,
+            lambda segment: self.jobs(self.rest(network, segment), BatchMode.COMPACTED),
+            lambda segment, images: self.storing(network, segment, images),
+        )
 
     def storing(self, network: Priced, segment: int, images: int) -> Transfer:
         """What the store of so many maps takes that cross into `segment`.

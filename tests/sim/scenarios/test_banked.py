@@ -83,4 +83,4 @@ def test_what_was_left_behind_is_not_fetched_again() -> None:
 
 def test_masked_members_leave_the_commands_where_they_are() -> None:
     program = priced(WORKLOAD, BANKED)[0].program
-    np.testing.assert_array_equal(masked(program, (0,)).extents, program.extents)
+    np.testing.assert_array_equal(masked(program, (0,), WORKLOAD, BANKED).extents, program.extents)

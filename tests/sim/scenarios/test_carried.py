@@ -26,7 +26,7 @@ from ceesim.sim.scenarios.carried import NOTHING, Carried, inheriting, legacy_of
 from ceesim.sim.scenarios.kinds import BatchMode
 from tests.laws.test_timing_engines import assert_same
 from tests.networks import small_network
-from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, jobs_of, played, priced, some_rows
+from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, jobs_of, played, priced, repeated, some_rows
 
 SHIPPED = sorted(Path(__file__).parents[3].glob("hw_configs/*.yaml"))
 BUFFERS = (
@@ -234,7 +234,7 @@ def test_a_scenario_sums_up_its_inputs() -> None:
     outcome = played(rows, inputs=75, carry="carried").dynamic
     network, _ = priced()
     carried = Carried(jobs_of(network, HARDWARE, BatchMode.STATIC))
-    bills = [carried.serve(0, (row,)) for row in np.resize(rows, 75).tolist()]
+    bills = [carried.serve(0, (row,)) for row in repeated(rows, 75).tolist()]
     assert outcome.end_cycle == sum(bill.answer_cycles[0] for bill in bills)
     assert outcome.idle_cycles == 0
     assert (outcome.amounts == sum(bill.amounts for bill in bills)).all()

@@ -10,13 +10,20 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from ceesim.hardware.array import Dataflow
+from ceesim.hardware.energy.actions import COMPONENT_OF, Action, Component
+from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware, override
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Amount
+from ceesim.program.command import Amount, Program
+from ceesim.sim.energy import actions
 from ceesim.sim.scenarios.jobs import Bill, Jobs
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode
 from ceesim.sim.scenarios.shared import SharedDram, channels_of
+from ceesim.workload.network import Exit, Workload
+from ceesim.workload.ops import INPUT, adaptive_average_pool, conv, linear, matmul, reshape
 from tests.networks import small_network
 from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, jobs_of, played, priced, some_rows
 
@@ -86,12 +93,6 @@ def test_a_batch_of_one_is_an_input(mode: BatchMode) -> None:
         assert bill.answer_cycles == (costs.latency_cycles[row],)
         assert bill.occupancy_cycles == costs.occupancy_cycles[row]
         assert (bill.amounts == costs.amounts[row]).all()
-    rows = some_rows(60)
-    alone = played(rows, inputs=90).dynamic
-    batched = played(rows, inputs=90, batch={"size": 1, "mode": mode.value}).dynamic
-    assert batched.end_cycle == alone.end_cycle == costs.occupancy_cycles[np.resize(rows, 90)].sum()
-    assert (batched.amounts == alone.amounts).all()
-    assert batched.energy.total[0] == alone.energy.total[0]
 
 
 @given(GROUPS)
@@ -118,6 +119,97 @@ def test_masked_members_cost_no_work_and_no_time(rows: tuple[int, ...]) -> None:
     assert (masked.amounts[weights] == static.amounts[weights]).all()
     assert masked.dram_bytes <= static.dram_bytes
     assert list(masked.answer_cycles) == sorted(masked.answer_cycles)
+
+
+FLOWS = {flow: override(HARDWARE, {"array.dataflow": flow.value}) for flow in Dataflow}
+PASSES = [Amount.WEIGHT_BUFFER_READ_BYTES, Amount.WEIGHT_HOPS]
+
+
+def wide(pixels: int) -> Workload:
+    """A convolution with an exit, another one, and a classifier; maps have so many pixels."""
+    shape = (4, pixels, 1)
+    ops = (
+        conv("one", INPUT, shape, 4, (1, 1)),
+        adaptive_average_pool("head.pool", "one", shape, (1, 1)),
+        reshape("head.flat", "head.pool", (4, 1, 1), (4,)),
+        linear("head", "head.flat", (4,), 3),
+        conv("two", "one", shape, 4, (1, 1)),
+        adaptive_average_pool("pool", "two", shape, (1, 1)),
+        reshape("flat", "pool", (4, 1, 1), (4,)),
+        linear("fc", "flat", (4,), 3),
+    )
+    return Workload("wide", 3, shape, ops, (Exit("one", ("head.pool", "head.flat", "head")),), "fc")
+
+
+def by_layer(program: Program) -> dict[str, NDArray[np.int64]]:
+    """[NUM_AMOUNTS] what each layer accounts for when all of it is run."""
+    return {layer.name: program.amounts[program.layer == i].sum(axis=0) for i, layer in enumerate(program.layers)}
+
+
+@pytest.mark.parametrize("rows", [(0, 1), (0, 0, 0, 1), (1, 1, 1), (0, 0)])
+@pytest.mark.parametrize("flow", list(Dataflow))
+def test_who_has_left_fills_no_fold(flow: Dataflow, rows: tuple[int, ...]) -> None:
+    """Weights that stay in the PEs are loaded and read once for all; maps that stay there are those of who is left."""
+    network, _ = priced(wide(8), FLOWS[flow])  # two folds of this array for each input
+    alone = by_layer(network.program)
+    masked, static = (
+        by_layer(jobs_of(network, FLOWS[flow], mode).job(rows).program) for mode in (BatchMode.MASKED, BatchMode.STATIC)
+    )
+    size, left = len(rows), sum(row >= 1 for row in rows)
+    for name, members in (("one", size), ("two", left)):
+        if flow is Dataflow.WS:
+            assert masked[name][Amount.FOLD_PES] == static[name][Amount.FOLD_PES] > 0
+            assert (masked[name][PASSES] == static[name][PASSES]).all()
+        else:
+            assert masked[name][Amount.FOLD_PES] == members * alone[name][Amount.FOLD_PES]
+            assert (masked[name][PASSES] == members * alone[name][PASSES]).all()
+        assert alone[name][[Amount.FOLD_PES, Amount.WEIGHT_BUFFER_READ_BYTES]].all()
+        assert masked[name][Amount.MACS] == members * alone[name][Amount.MACS]
+    for name, members in (("head", size), ("fc", left)):  # a pixel each, so that the whole batch is one fold
+        expected = static[name][Amount.FOLD_PES] if flow is Dataflow.WS else members * alone[name][Amount.FOLD_PES]
+        assert masked[name][Amount.FOLD_PES] == expected
+        passes = [*PASSES, Amount.HEAD_BUFFER_READ_BYTES]
+        assert (masked[name][passes] == static[name][passes]).all()
+        assert static[name][passes].any()
+
+
+@pytest.mark.parametrize("flow", list(Dataflow))
+def test_products_of_activations_are_those_of_who_is_left(flow: Dataflow) -> None:
+    ops = (
+        linear("one", INPUT, (4, 4), 4),
+        reshape("head.flat", "one", (4, 4), (16,)),
+        linear("head", "head.flat", (16,), 3),
+        matmul("product", "one", "one", (4, 4), (4, 4)),
+        reshape("flat", "product", (4, 4), (16,)),
+        linear("fc", "flat", (16,), 3),
+    )
+    workload = Workload("products", 3, (4, 4), ops, (Exit("one", ("head.flat", "head")),), "fc")
+    hardware = override(FLOWS[flow], {"buffers.activation": "128 B"})
+    network, _ = priced(workload, hardware)
+    masked, static = (
+        by_layer(jobs_of(network, hardware, mode).job((0, 0, 0, 1)).program)["product"]
+        for mode in (BatchMode.MASKED, BatchMode.STATIC)
+    )
+    assert static[Amount.FOLD_PES] == static[Amount.PRODUCT_FOLD_PES] > 0
+    assert (masked * 4 >= static).all()
+    shared = [Amount.DMA_BEATS, Amount.DMA_REQUESTS, Amount.DRAM_ACTIVATES, Amount.FOLDS]
+    counted = [amount for amount in Amount if amount not in shared]
+    assert (np.abs(masked * 4 - static)[counted] < 4).all()
+
+
+def test_weights_are_moved_whole_for_whoever_is_left() -> None:
+    """With the bursts, requests and rows of each load, and so with its energy at the DRAM."""
+    rows = (0, 0, 0, WORKLOAD.num_exits)
+    masked, static = (STALLING[mode].job(rows).program for mode in (BatchMode.MASKED, BatchMode.STATIC))
+    weights = static.amounts[:, [Amount.WEIGHT_DRAM_BYTES, Amount.HEAD_WEIGHT_DRAM_BYTES]].any(axis=1)
+    assert (masked.amounts[weights] == static.amounts[weights]).all()
+    for amount in (Amount.DMA_BEATS, Amount.DMA_REQUESTS, Amount.DRAM_READ_BURST_BYTES, Amount.DRAM_ACTIVATES):
+        assert static.amounts[weights, amount].all()
+    spared = (static.amounts - masked.amounts)[~weights].sum(axis=0)
+    cheaper, dearer = (STALLING[mode].bill(rows).energy for mode in (BatchMode.MASKED, BatchMode.STATIC))
+    in_dram = np.array([COMPONENT_OF[action] is Component.DRAM for action in Action])
+    expected = float(energy_table(STALL).dynamic_pj(actions(spared, STALL) * in_dram))
+    assert float((dearer.by_component - cheaper.by_component)[0, Component.DRAM]) == pytest.approx(expected)
 
 
 @given(GROUPS)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceesim.errors import ScenarioError
 from ceesim.sim.scenarios.division import shares
 from ceesim.sim.scenarios.outcome import Played
 from ceesim.sim.scenarios.pipeline import Stage
-from tests.sim.scenarios.toys import CLOCK_HZ, WORKLOAD, Rows, played, priced, some_rows
+from ceesim.sim.scenarios.setting import Setting
+from tests.networks import COST
+from tests.sim.scenarios.toys import (
+    CLOCK_HZ,
+    HARDWARE,
+    WORKLOAD,
+    Rows,
+    arrival_times,
+    begins,
+    played,
+    priced,
+    recorded,
+    served_naively,
+    some_rows,
+)
 
 LAST = WORKLOAD.num_exits
 ALONE = {"contention": False}
@@ -105,6 +120,26 @@ def test_arrivals_are_conserved(load: float, seed: int) -> None:
     result, _ = stages(some_rows(300), pipeline={"cuts": [1], "buffer": 1}, **keys)
     assert result.num_arrived == result.num_served + result.num_dropped == 300
     assert result.queue_most <= 3
+
+
+@given(arrival_times(longest_gap=900), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**16))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_first_stage_is_a_queue_with_an_end(
+    tmp_path: Path, times: list[int], units: int, capacity: int, seed: int
+) -> None:
+    """Behind it is room for all maps, so it takes and drops inputs as units that do nothing else would."""
+    rows = some_rows(len(times), seed)
+    outcome, found = stages(
+        rows, arrivals=recorded(tmp_path, times), queue=capacity, pipeline={"cuts": [1], "units": [units, 1]}
+    )
+    front = Setting(HARDWARE, COST, None, {}).rest(priced()[0], 1, 1).costs.occupancy_cycles
+    expected = served_naively(
+        times, np.minimum(rows, 1).tolist(), lambda group: int(front[group[0]]), units=units, capacity=capacity
+    )
+    assert begins(outcome) == expected
+    assert outcome.num_dropped == len(times) - len(expected)
+    assert outcome.queue_most <= capacity
+    assert found[0].queue_most == outcome.queue_most
 
 
 def test_behind_one_dram_it_is_never_faster() -> None:

@@ -12,9 +12,13 @@ import pytest
 from ceesim.errors import ScenarioError
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware
+from ceesim.program.command import DRAM_AMOUNTS, Amount
 from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.load import load_scenario
-from tests.sim.scenarios.toys import CLOCK_HZ, HARDWARE, WORKLOAD, jobs_of, played, priced
+from ceesim.sim.scenarios.scenario import Scenario
+from ceesim.sim.scenarios.setting import Setting
+from tests.networks import COST
+from tests.sim.scenarios.toys import CLOCK_HZ, HARDWARE, WORKLOAD, apart, jobs_of, played, priced, recorded, some_rows
 
 POISSON = "arrivals: {process: poisson, rate: 500/s}\n"
 
@@ -57,6 +61,15 @@ BROKEN = {
     "queue of closed": ("queue: 5", "nobody queues under closed"),
     "queue too short": (POISSON + "queue: 3\nbatch: {size: 4}", "cannot hold a batch"),
     "max_wait of closed": ("batch: {size: 4, max_wait: 1 ms}", "always full under closed"),
+    "mode of an input alone": ("batch: {mode: refill}", "an input alone is no batch"),
+    "mode of a batch of one": ("batch: {size: 1, mode: masked}", "an input alone is no batch"),
+    "max_wait of an input alone": (POISSON + "batch: {max_wait: 1 ms}", "waits for no batch"),
+    "max_wait of a closed input alone": ("batch: {max_wait: 1 ms}", "always full under closed"),
+    "arbitration of one unit": ("arbitration: round_robin", "one unit has its DRAM to itself"),
+    "contention of one unit": (POISSON + "contention: false", "one unit has its DRAM to itself"),
+    "deadline without a unit": ("deadline: 2", "a time without a unit"),
+    "period without a unit": ("arrivals: {process: period, period: 1.5}", "write 1.5 ms, or 1.5 us"),
+    "max_wait without a unit": (POISSON + "batch: {size: 2, max_wait: '3'}", "a time without a unit"),
     "carried with arrivals": (POISSON + "carry: carried", "carried needs"),
     "carried with batches": ("carry: carried\nbatch: {size: 2}", "carried needs"),
     "carried with units": ("carry: carried\nunits: 2", "carried needs"),
@@ -122,6 +135,44 @@ def test_short_forms_are_files() -> None:
     assert load_scenario("recorded:log.csv").arrivals.file == "log.csv"
     changed = load_scenario("poisson:5/s", {"units": 3, "batch": {"size": 2}})
     assert (changed.units, changed.batch.size, changed.arrivals.rate) == (3, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        ("seed: 7", True),  # nothing is drawn
+        ("batch: {size: 1, mode: static, max_wait: 0}", True),  # what holds anyhow may be said
+        ("arbitration: first_come\ncontention: true", True),
+        ("deadline: 0", False),
+        ("name: rush", False),
+        ("warm_up: 5", False),
+        ("order: shuffled", False),
+        ("inputs: 3", False),
+        ("units: 2", False),
+        ("carry: carried", False),
+    ],
+)
+def test_a_file_that_says_something_is_played(text: str, is_plain: bool, tmp_path: Path) -> None:
+    path = tmp_path / "rush.yaml"
+    path.write_text(text)
+    assert load_scenario(path).is_plain is is_plain
+
+
+def test_records_hold_times_as_numbers_and_are_read_back() -> None:
+    """Only what a person writes needs a unit."""
+    for keys in (
+        {
+            "deadline": "2 ms",
+            "arrivals": {"process": "period", "period": "3 us"},
+            "batch": {"size": 2, "max_wait": "1 ns"},
+        },
+        {"pipeline": {"cuts": [1], "units": [1, 2], "buffer": 3}, "contention": False},
+        {},
+    ):
+        scenario = Scenario.model_validate(keys)
+        record = scenario.model_dump(mode="json", exclude_none=True)
+        assert Scenario.model_validate(record) == scenario == Scenario.model_validate_json(scenario.model_dump_json())
+    assert Scenario.model_validate({"deadline": "2 ms"}).model_dump(mode="json")["deadline"] == 2 * 10**9
 
 
 def test_a_file_names_arrivals_beside_it_and_options_go_over_it(tmp_path: Path) -> None:
@@ -197,7 +248,7 @@ def refused(accelerator: Hardware = HARDWARE, **keys: Any) -> tuple[float, float
 
 @pytest.mark.parametrize("units", [1, 3])
 def test_what_cannot_be_served_is_refused_with_the_numbers(units: int) -> None:
-    apart = {"units": units, "contention": False}
+    keys = apart(units)
     most = units * CLOCK_HZ / MEAN
     for arrivals, load in (
         ({"process": "poisson", "load": 1}, 1),
@@ -205,11 +256,11 @@ def test_what_cannot_be_served_is_refused_with_the_numbers(units: int) -> None:
         ({"process": "poisson", "rate": 1.2 * most}, 1.2),
         ({"process": "period", "period": f"{1e12 / 1.1 / most:.0f} ps"}, 1.1),
     ):
-        said, rate = refused(arrivals=arrivals, **apart)
+        said, rate = refused(arrivals=arrivals, **keys)
         assert said == pytest.approx(load, rel=5e-3)
         assert rate == pytest.approx(most, rel=1e-3)
-        played(EVERY, arrivals=arrivals, inputs=20, queue=5, **apart)  # a queue with an end drops some
-    played(EVERY, arrivals={"process": "poisson", "load": 0.999}, inputs=20, **apart)
+        played(EVERY, arrivals=arrivals, inputs=20, queue=5, **keys)  # a queue with an end drops some
+    played(EVERY, arrivals={"process": "poisson", "load": 0.999}, inputs=20, **keys)
 
 
 def test_what_the_dram_cannot_move_is_refused_with_the_numbers() -> None:
@@ -230,6 +281,71 @@ def test_what_the_dram_cannot_move_is_refused_with_the_numbers() -> None:
         assert rate == pytest.approx(most, rel=1e-3)
         arrivals["rate"] = 0.5 * most
         played(EVERY, accelerator=hardware, arrivals=arrivals, units=20, inputs=4)
+
+
+def test_what_the_dram_of_a_pipeline_cannot_move_is_refused_with_the_numbers() -> None:
+    """Ten units a stage are fast enough, one DRAM is not; it moves what stages hand on as well."""
+    for changes in ({}, {"dma.queues": "split"}, {"dma.queues": "split", "dram.duplex": True}):
+        hardware = override(HARDWARE, {"dram.bandwidth": "400 MB/s", "buffers.activation": "128 B", **changes})
+        keys: dict[str, Any] = {"pipeline": {"cuts": [1], "units": [10, 10]}}
+        setting = Setting(hardware, COST, None, {})
+        network, _ = priced(WORKLOAD, hardware)
+        front, back = setting.rest(network, 1, 1).costs.amounts, setting.rest(network, 2).costs.amounts
+        moved = (front[np.minimum(EVERY, 1)].sum(axis=0) + back.sum(axis=0)) / len(EVERY)  # all but the first go on
+        out = float(moved[Amount.OFMAP_DRAM_BYTES])
+        both = float(moved[list(DRAM_AMOUNTS)].sum())
+        most = 400e6 / both
+        if changes:
+            most = 400e6 / max(both - out, out) / (1 if "dram.duplex" in changes else 2)
+        arrivals = {"process": "poisson", "rate": 1.1 * most}
+        load, rate = refused(hardware, arrivals=arrivals, **keys)
+        assert load == pytest.approx(1.1, rel=5e-3)
+        assert rate == pytest.approx(most, rel=1e-3)
+        arrivals["rate"] = 0.5 * most
+        accepted = played(EVERY, accelerator=hardware, arrivals=arrivals, inputs=4, **keys).dynamic
+        assert accepted.load == pytest.approx(0.5, rel=1e-3)
+        arrivals["rate"] = 1.1 * most
+        free = played(EVERY, accelerator=hardware, arrivals=arrivals, inputs=4, contention=False, **keys).dynamic
+        assert free.load is not None
+        assert free.load < 1  # twenty DRAMs
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_refilled_batches_serve_what_they_serve_when_inputs_are_always_there(size: int) -> None:
+    """Loads count batches that are refilled, not such as only mask whoever has left."""
+    rows = some_rows(3000)
+    batch = {"size": size, "mode": "refill"}
+    closed = played(rows, batch=batch).dynamic
+    most = closed.num_served * CLOCK_HZ / closed.end_cycle
+    jobs = jobs_of(priced()[0], HARDWARE, BatchMode.MASKED)
+    groups = np.sort(rows.reshape(-1, size), axis=1).tolist()
+    by_masking = size * CLOCK_HZ / float(np.mean([jobs.bill(group).occupancy_cycles for group in groups]))
+    assert most > 1.1 * by_masking
+    arrivals = {"process": "poisson", "rate": 0.97 * most}
+    served = played(rows, arrivals=arrivals, batch=batch).dynamic
+    assert served.load == pytest.approx(0.97, rel=0.015)
+    assert served.queue_mean < 40
+    arrivals["rate"] = 1.03 * most
+    with pytest.raises(ScenarioError, match=f"in batches of {size}"):
+        played(rows, arrivals=arrivals, batch=batch)
+
+
+def test_a_refilled_batch_is_no_job() -> None:
+    jobs = jobs_of(priced()[0], HARDWARE, BatchMode.REFILL)
+    assert jobs.bill((2,)).answered_at == (3,)
+    for ask in (jobs.bill, jobs.job):
+        with pytest.raises(ScenarioError, match="no job of its own") as caught:
+            ask((0, 1))
+        assert caught.value.fix
+
+
+def test_the_load_of_a_recording_is_that_of_the_arrivals_that_are_played(tmp_path: Path) -> None:
+    """Twenty close together, of which all are played, and twenty far apart, of which none is."""
+    times = [*range(0, 20 * 5000, 5000), *range(10**9, 10**9 + 20 * 10**8, 10**8)]
+    rows = some_rows(20)
+    outcome = played(rows, arrivals=recorded(tmp_path, times), inputs=20).dynamic
+    mean = float(priced()[0].costs.occupancy_cycles[rows].mean())
+    assert outcome.load == pytest.approx(mean / 5000)
 
 
 def test_full_batches_serve_more_than_inputs_alone() -> None:
@@ -263,7 +379,10 @@ def test_a_warm_up_leaves_somebody_over(warm_up: int) -> None:
     rows = np.zeros(4, np.int64)
     with pytest.raises(ScenarioError, match="left out of the statistics"):
         played(rows, arrivals={"process": "poisson", "load": 0.5}, inputs=10, warm_up=warm_up)
+    with pytest.raises(ScenarioError, match="left out of the statistics"):
+        played(rows, warm_up=warm_up)  # of four, one after another
     played(rows, arrivals={"process": "poisson", "load": 0.5}, inputs=10, warm_up=9)
+    played(rows, warm_up=3)
 
 
 @pytest.mark.parametrize("arrivals", [{"rate": "1e-30/s"}, {"load": 1e-300}])

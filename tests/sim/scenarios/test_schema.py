@@ -38,6 +38,10 @@ def test_the_reference_page_is_current() -> None:
         ("queue: 0", False),
         ("units: 2000", False),
         ("deadline: 3 kHz", False),
+        ("deadline: 0", True),
+        ("deadline: 2", False),
+        ('deadline: "2"', False),
+        ("deadline: 0.5 us", True),
     ],
 )
 def test_an_editor_sees_what_is_wrong(text: str, is_valid: bool) -> None:

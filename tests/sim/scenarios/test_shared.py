@@ -22,7 +22,7 @@ from ceesim.sim.machine import NOT_STARTED, Inference, Machine
 from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode
 from ceesim.sim.scenarios.shared import Channel, Port, SharedDram, least_held_cycles
-from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, jobs_of, played, priced
+from tests.sim.scenarios.toys import HARDWARE, WORKLOAD, apart, jobs_of, played, priced
 
 SLOW = override(HARDWARE, {"dram.bandwidth": "400 MB/s"})
 LAST = WORKLOAD.num_exits
@@ -165,9 +165,11 @@ def test_more_units_are_faster_until_the_dram_is_full(arbitration: Arbitration) 
     rows, per_unit = np.full(1, LAST), 6
     ends = []
     for units in (1, 2, 4, 8):
-        keys = {"inputs": per_unit * units, "units": units, "arbitration": arbitration.value, "deadline": "1 s"}
+        keys: dict[str, Any] = {"inputs": per_unit * units, "deadline": "1 s"}
+        if units > 1:
+            keys |= {"units": units, "arbitration": arbitration.value}
         outcome = played(rows, accelerator=SLOW, **keys).dynamic
-        free = played(rows, accelerator=SLOW, contention=False, **keys).dynamic
+        free = played(rows, accelerator=SLOW, **{**keys, **apart(units)}).dynamic
         assert free.end_cycle == per_unit * alone.end_cycle
         held = least_held_cycles(outcome.amounts, SLOW)
         assert outcome.end_cycle >= max(free.end_cycle, held)

@@ -67,6 +67,17 @@ def played(rows: Rows, accelerator: Hardware = HARDWARE, workload: Workload = WO
     return play(scenario, accelerator, dynamic, static, rows, exit_cost=COST, detailed=True)
 
 
+def apart(units: int) -> dict[str, Any]:
+    """So many units with a DRAM each; one alone has it anyhow."""
+    return {"units": units, "contention": False} if units > 1 else {}
+
+
+def repeated(rows: Rows, count: int) -> Rows:
+    """[count] the rows of a trace played in its order: as often as it fits, then some spread evenly over it."""
+    whole, left = divmod(count, len(rows))
+    return np.concatenate([np.tile(rows, whole), rows[[i * len(rows) // left for i in range(left)]]])
+
+
 @dataclass(frozen=True, slots=True)
 class Came:
     """Inputs as they arrived, in that order: which of the trace, the exit it takes, and when."""
