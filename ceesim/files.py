@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from ceesim.errors import OutputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -29,3 +31,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def check_folder(path: Path) -> None:
+    """See that there is a folder to put `path` into, before the work that it is to hold.
+
+    Raises:
+        OutputError: if not.
+    """
+    if not path.absolute().parent.is_dir():
+        raise OutputError("no such folder", where=str(path.parent), fix="make it first, or choose another --out")

@@ -38,6 +38,16 @@ class Shelf(enum.Enum):
         return sorted(self.path.glob(f"*{self.suffix}"))
 
 
+def meant(name: str | Path, shelf: Shelf) -> Path | None:
+    """The file that `name` means, as in `find`; None if there is no such file."""
+    path = Path(name)
+    bare = path.name == str(name)
+    places = [path, shelf.path / path] if bare else [path]
+    if bare and not path.suffix:
+        places += [place.with_name(place.name + shelf.suffix) for place in places]
+    return next((place for place in places if place.is_file()), None)
+
+
 def find(name: str | Path, shelf: Shelf) -> Path:
     """The file that `name` means.
 
@@ -47,14 +57,9 @@ def find(name: str | Path, shelf: Shelf) -> Path:
     Raises:
         HardwareError, TraceError: by shelf, if there is no such file.
     """
-    path = Path(name)
-    bare = path.name == str(name)
-    places = [path, shelf.path / path] if bare else [path]
-    if bare and not path.suffix:
-        places += [place.with_name(place.name + shelf.suffix) for place in places]
-    for place in places:
-        if place.is_file():
-            return place
+    found, path = meant(name, shelf), Path(name)
+    if found is not None:
+        return found
     if path.is_dir():
         raise shelf.error("a directory where a file is expected", where=str(name), fix=f"name a {shelf.suffix} file")
     shipped = [file.name for file in shelf.files()]

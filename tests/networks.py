@@ -92,6 +92,7 @@ def accelerators(draw: st.DrawFn, **fixed: Any) -> Hardware:
     """Any legal hardware with a small array; `fixed` as in `hardware`."""
     profile, dataflow = draw(st.sampled_from(PROFILES))
     beat = draw(st.sampled_from((1, 4, 16)))
+    queues = fixed.get("dma__queues", draw(st.sampled_from(("shared", "split"))))
     changes: dict[str, Any] = {
         "precision__weight_bits": draw(st.sampled_from((4, 8, 16))),
         "precision__activation_bits": draw(st.sampled_from((4, 8, 16))),
@@ -111,7 +112,7 @@ def accelerators(draw: st.DrawFn, **fixed: Any) -> Hardware:
             "head": draw(st.sampled_from((256, 512, 65536))),
         },
         "residency": draw(st.sampled_from(("none", "prefix", "auto"))),
-        "dma__queues": draw(st.sampled_from(("shared", "split"))),
+        "dma__queues": queues,
         "dma__beat": beat,
         "dma__request": beat * draw(st.sampled_from((1, 3, 4))),
         "dma__setup_cycles": draw(st.sampled_from((0, 1, 19))),
@@ -119,7 +120,7 @@ def accelerators(draw: st.DrawFn, **fixed: Any) -> Hardware:
         "dma__turnaround_cycles": draw(st.sampled_from((0, 6))),
         "dram__bandwidth": draw(st.sampled_from(("100 MB/s", "750 MB/s", "10 GB/s", "unlimited"))),
         "dram__latency": draw(st.sampled_from(("0 ns", "7 ns", "60 ns"))),
-        "dram__duplex": draw(st.booleans()),
+        "dram__duplex": queues == "split" and draw(st.booleans()),
         "control__lookahead": draw(st.sampled_from(("stall", "prefetch", "speculate", "static_npu"))),
         "control__decision_cycles": draw(st.sampled_from((0, 20))),
         "control__layer_cycles": draw(st.sampled_from((0, 10))),

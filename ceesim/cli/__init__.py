@@ -37,6 +37,10 @@ COMMANDS: Final[dict[str, str]] = {
 """Every command with its one line of help, in the order in which they are listed."""
 
 
+_OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory")
+"""In what torch says on a GPU and on a CPU."""
+
+
 class _Table(click.Group):
     """A group that imports a command only when it is called."""
 
@@ -91,6 +95,10 @@ def exit_code(args: Sequence[str] | None = None) -> int:
         return _say(f"{place}{error.strerror or error}", 1)
     except MemoryError:
         return _say("out of memory", 1)
+    except RuntimeError as error:
+        if not any(said in str(error) for said in _OUT_OF_MEMORY):
+            raise
+        return _say("out of memory\n  fix: lower --batch", 1)
     return result if isinstance(result, int) else 0
 
 

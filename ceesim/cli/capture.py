@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ceesim.errors import OptionError, OutputError, TrainingError
+from ceesim.errors import OptionError, TrainingError
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of the data."
 )
-@click.option("--policy", metavar="FILE|NAME", help="Who decides: policy.json, or never, oracle [default: never].")
+@click.option(
+    "--policy", metavar="FILE|NAME", help="Who decides: policy.json, or a policy's name as in run [default: never]."
+)
+@click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit [default: none].")
+@click.option("--threshold", type=float, help="What the other policies go by, as in run [default: none].")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Run as int8 hardware computes [default: float32].")
 @click.option("--density", is_flag=True, help="Measure the share of non-zeros in each op's ifmap [default: off].")
 @click.option("--inputs", type=click.IntRange(1), help="Evenly spaced inputs of the split [default: all].")
@@ -31,7 +35,16 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [default: one per core].")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Trace to write (.npz).")
 @click.pass_context
-def command(context: click.Context, /, source: Path, policy: str | None, out: Path, **options: Any) -> None:
+def command(
+    context: click.Context,
+    /,
+    source: Path,
+    policy: str | None,
+    beta: str | None,
+    threshold: float | None,
+    out: Path,
+    **options: Any,
+) -> None:
     """Run the checkpoint SOURCE over a data split and write what every exit said as a trace.
 
     A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with
@@ -41,10 +54,13 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
     """
     from ceesim.cli.notes import notes
     from ceesim.exits.choice import PolicyWarning, choose_policy
+    from ceesim.exits.identity import identity
     from ceesim.exits.trace import load_trace, save_trace
+    from ceesim.files import check_folder
 
-    if not out.absolute().parent.is_dir():  # said before the long pass, not after it
-        raise OutputError("no such folder", where=str(out.parent), fix="make it first, or choose another --out")
+    check_folder(out)  # before the long pass, not after it
+    if policy is None and (beta is not None or threshold is not None):
+        raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
     if source.suffix == ".npz":
         if policy is None:
             raise OptionError("a trace is only rewritten under another policy", where=str(source), fix="add --policy")
@@ -56,17 +72,20 @@ def command(context: click.Context, /, source: Path, policy: str | None, out: Pa
         if surplus:
             raise OptionError("a trace is rewritten, not run", where=str(source), fix=f"leave {', '.join(surplus)} out")
         before = load_trace(source)
-        workload = before.workload
         with notes(PolicyWarning):
-            chosen = choose_policy(policy, workload.num_exits, network=(workload.name, workload.width))
+            chosen = choose_policy(
+                policy, before.workload.num_exits, network=identity(before), beta=beta, threshold=threshold
+            )
         trace = before.under(chosen)
     else:
-        trace = _run(source, policy, options)
+        trace = _run(source, policy, beta, threshold, options)
     save_trace(trace, out)
     click.echo(out)
 
 
-def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace:
+def _run(
+    source: Path, policy: str | None, beta: str | None, threshold: float | None, options: dict[str, Any]
+) -> ExitTrace:
     from ceesim.frontend import require_torch
 
     require_torch("ceesim capture")
@@ -79,7 +98,7 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
 
     from ceesim.cli.notes import notes
     from ceesim.exits.choice import PolicyWarning, choose_policy
-    from ceesim.frontend.capture import capture
+    from ceesim.frontend.capture import capture, identity
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images
     from ceesim.frontend.distributed import choose_device, limit_threads
@@ -89,9 +108,16 @@ def _run(source: Path, policy: str | None, options: dict[str, Any]) -> ExitTrace
         limit_threads(options["threads"])
     source = source / CHECKPOINT if source.is_dir() else source
     checkpoint = Checkpoint.load(source)
-    network = (checkpoint.config.network, checkpoint.config.width)
-    with notes(PolicyWarning):
-        chosen = choose_policy(policy, checkpoint.network().num_exits, network=network) if policy else None
+    chosen = None
+    if policy is not None:
+        with notes(PolicyWarning):
+            chosen = choose_policy(
+                policy,
+                checkpoint.network().num_exits,
+                network=identity(checkpoint, source),
+                beta=beta,
+                threshold=threshold,
+            )
     data = load_images(options["data"], name=options["data_name"] or checkpoint.config.dataset)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("capturing", total=None)

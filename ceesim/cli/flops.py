@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ceesim.cli.sizes import sizes
 from ceesim.errors import OptionError
-from ceesim.shipped import Shelf
+from ceesim.shipped import Shelf, meant
 
 if TYPE_CHECKING:
     from ceesim.workload.flops import Convention
@@ -45,7 +45,7 @@ def command(
     """
     from ceesim.workload.flops import Convention
 
-    if source.endswith(".npz") or Shelf.TRACES.path.joinpath(f"{source}.npz").is_file():
+    if source.endswith(".npz") or meant(source, Shelf.TRACES) is not None:
         given = {"--num-classes": num_classes, "--width": width, "--input-shape": input_shape}
         surplus = [name for name, value in given.items() if value is not None]
         if surplus:
@@ -70,24 +70,12 @@ def _exported(source: str, num_classes: int | None, width: float | None, input_s
     from ceesim.frontend.export import SharedWeightsWarning, export
     from ceesim.frontend.source import load_source
 
-    shape = shape_of(input_shape) if input_shape is not None else None
+    shape = sizes(input_shape, "--input-shape", "3,32,32") if input_shape is not None else None
     found = load_source(
         source, num_classes=num_classes, width=1.0 if width is None else width, input_shape=shape, device="meta"
     )
     with notes(SharedWeightsWarning):
         return export(found.module, found.input_shape, name=found.name, width=found.width)
-
-
-def shape_of(text: str) -> tuple[int, ...]:
-    """``3,32,32`` as a shape.
-
-    Raises:
-        OptionError: if it is anything else than positive whole numbers.
-    """
-    sizes = tuple(int(part) for part in text.split(",") if part.strip().isdecimal() and int(part) > 0)
-    if len(sizes) != text.count(",") + 1:
-        raise OptionError("not a shape", where="--input-shape", got=text, expected="sizes like 3,32,32")
-    return sizes
 
 
 def _content(workload: Workload, convention: Convention) -> dict[str, Any]:
@@ -148,13 +136,14 @@ def _content(workload: Workload, convention: Convention) -> dict[str, Any]:
 
 
 def _print(content: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from ceesim.results.terminal import console_of
 
     convention = content["convention"]
     columns = ["MACs"] if convention == "macs" else ["MACs", f"FLOPs ({convention})"]
     keys = ["macs", "flops"][: len(columns)]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = console_of(160)
 
     def numbers(row: dict[str, Any], prefix: str = "") -> list[str]:
         return [f"{row[prefix + key]:,}" for key in keys]

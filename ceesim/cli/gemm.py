@@ -13,7 +13,6 @@ import click
 from ceesim.errors import OptionError
 
 if TYPE_CHECKING:
-    from ceesim.hardware.model import Hardware
     from ceesim.mapping.gemm_table import Product
 
 _SIZES = ("m", "k", "n")
@@ -59,7 +58,7 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
 
     Example: ceesim gemm --m 1024 --k 1152 --n 128 --rows 16 --cols 16 --dataflow ws --profile textbook
     """
-    from ceesim.mapping.gemm_table import COLUMNS, priced, product_of, read_products
+    from ceesim.mapping.gemm_table import COLUMNS, array_cells, priced, product_of, read_products
 
     hardware = None
     if hw is not None:
@@ -75,7 +74,7 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
                 got=" ".join(f"--{name}" for name in given),
                 fix="leave them out, or leave out --table",
             )
-        products = read_products(table.read_bytes(), str(table))
+        products = read_products(table.read_bytes(), str(table), hardware)
     else:
         missing = [f"--{name}" for name in _SIZES if name not in given]
         if missing:
@@ -85,8 +84,8 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
             raise OptionError(
                 "--hw has its own array", got=" ".join(f"--{name}" for name in of_array), fix="leave them out, or --hw"
             )
-        cells = {**(_array_of(hardware) if hardware else _DEFAULTS), **given}
-        products = [product_of({name: cells[name] for name in COLUMNS}, "options")]
+        cells = {**(array_cells(hardware) if hardware else _DEFAULTS), **given}
+        products = [product_of({name: cells[name] for name in COLUMNS}, "options", hardware)]
     rows = list(priced(products, hardware))
     if as_json:
         text = json.dumps(rows, indent=2) + "\n"
@@ -100,20 +99,3 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
         click.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
-
-
-def _array_of(hardware: Hardware) -> dict[str, str]:
-    """The cells that describe the array of `hardware`."""
-    array = hardware.array
-    if array.profile is None:
-        raise OptionError(
-            "the array of this hardware has a timing section instead of a profile",
-            where=hardware.name,
-            fix="a product on it is priced by `ceesim run` only; or name a profile in the file",
-        )
-    return {
-        "profile": array.profile.value,
-        "dataflow": array.dataflow.value,
-        "rows": str(array.rows),
-        "cols": str(array.cols),
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 from ceesim.errors import OptionError, OutputError
 from ceesim.hardware.energy.actions import Action
-from ceesim.shipped import Shelf, find
+from ceesim.shipped import Shelf, find, meant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +24,8 @@ SUMMARY = "summary.json"
 PAGE_WIDTH = 120
 """Columns where it is not shown on a terminal."""
 SUMMARY_SCHEMA = "ceesim.summary/1"
+_OTHERS = {".pt": "epochs.csv tells how it went, and ceesim capture makes a trace of it"}
+"""What to do with files of other kinds."""
 
 
 @click.command()
@@ -56,8 +57,10 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
             where=file,
             got=kind,
             expected=".yaml, .npz or .json, or the folder of a run",
-            fix="a table of a sweep: ceesim report draws it",
+            fix=_OTHERS.get(kind, "a table of a sweep: ceesim report draws it"),
         )
+    if Path(file).joinpath("checkpoint.pt").is_file():
+        raise OptionError("the folder of a training run", where=file, fix=_OTHERS[".pt"])
     path = Path(file) / SUMMARY if Path(file).is_dir() else Path(file)
     if _is_summary(path):
         _summary(path, as_json)
@@ -77,10 +80,8 @@ def _kind_of_shipped(name: str) -> str:
     """The suffix that a name without one stands for."""
     if Path(name).is_dir():
         return ""
-    for shelf in (Shelf.HARDWARE, Shelf.TRACES):
-        if any((place / f"{name}{shelf.suffix}").is_file() for place in (Path(), shelf.path)):
-            return shelf.suffix
-    return Shelf.HARDWARE.suffix
+    found = (shelf.suffix for shelf in (Shelf.HARDWARE, Shelf.TRACES) if meant(name, shelf) is not None)
+    return next(found, Shelf.HARDWARE.suffix)
 
 
 def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -172,6 +173,8 @@ def _summary(path: Path, as_json: bool) -> None:
 
 def _is_summary(path: Path) -> bool:
     """Whether `path` is a summary.json; whatever else it is, its own reader will say."""
+    if path.suffix != ".json":
+        return False
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -241,8 +244,8 @@ def _pairs(rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def _print(*parts: str | Text | Table) -> None:
-    from rich.console import Console
+    from ceesim.results.terminal import console_of
 
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    console = console_of(PAGE_WIDTH)
     for part in parts:
-        console.print(part)
+        console.print(part, markup=False)

@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -162,23 +162,18 @@ def _rows(designs: list[Design], tested: list[tuple[float, ...]]) -> list[dict[s
     ]
 
 
-_SHOWN: Final = {
-    "dynamic.latency_s.mean": ("latency (ms)", 1e3),
-    "dynamic.energy_pj.mean": ("energy (µJ)", 1e-6),
-    "area_mm2": ("area (mm²)", 1.0),
-    "accuracy.dynamic": ("accuracy (%)", 100.0),
-}
-"""Objective → its heading and what to multiply by."""
-
-
 def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
     """A line per design: what was set, what it costs on the test inputs, and the thresholds (–: exit not built)."""
     import pandas
 
+    from ceesim.explore.pareto import OBJECTIVES
+    from ceesim.explore.pictures import measure_of
+
+    measures = {key: measure_of(key) for key in OBJECTIVES}
     rows = [
         {
             **{key: _short(value) for key, value in design.point.items()},
-            **{name: _short(float(row[f"test.{key}"]) * factor) for key, (name, factor) in _SHOWN.items()},
+            **{shown.name: _short(float(row[f"test.{key}"]) * shown.factor) for key, shown in measures.items()},
             "policy": _thresholds(design.policy.to_json()),
         }
         for design, row in zip(designs, table, strict=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +82,7 @@ def command(
 ) -> None:
     """Replay a trace on a hardware: what leaving at each exit costs, and what that is worth against no exits at all."""
     from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.notes import notes
     from ceesim.cli.scenario_progress import scenario_progress
     from ceesim.exits.trace import load_trace
     from ceesim.results.summary import summary
@@ -105,17 +104,17 @@ def command(
         raise OptionError("there is no folder to write to", where="--parquet", fix="add --out DIR")
     chosen = None
     if policy is not None:
-        from ceesim.cli.notes import notes
         from ceesim.exits.choice import PolicyWarning, choose_policy
+        from ceesim.exits.identity import identity
 
-        network = (inputs.workload.name, inputs.workload.width)
         with notes(PolicyWarning):
-            chosen = choose_policy(policy, inputs.workload.num_exits, network=network, beta=beta, threshold=threshold)
+            chosen = choose_policy(
+                policy, inputs.workload.num_exits, network=identity(inputs), beta=beta, threshold=threshold
+            )
     elif beta is not None or threshold is not None:
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
     tell_of_first_use()
-    with warnings.catch_warnings(record=True) as caught, scenario_progress() as progress:
-        warnings.simplefilter("always")
+    with notes(Warning), scenario_progress() as progress:
         result = run(
             hw,
             inputs,
@@ -127,10 +126,9 @@ def command(
             detailed=out is not None,
             progress=progress,
         )
-    for warning in caught:
-        click.echo(f"note: {warning.message}", err=True)
     if out is not None:
-        manifest = _manifest(files, overrides, policy, {"beta": beta, "threshold": threshold})
+        given = {"policy": policy, "beta": beta, "threshold": threshold, "rates": rates}
+        manifest = _manifest(files, overrides, given, asked)
         names = write_run(result, out, manifest, parquet=parquet)
         click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if dram_trace is not None:
@@ -139,11 +137,10 @@ def command(
     if as_json:
         click.echo(json_text(summary(result)), nl=False)
     else:
-        from rich.console import Console
-
         from ceesim.results.page import PAGE_WIDTH, print_page
+        from ceesim.results.terminal import console_of
 
-        print_page(result, Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH), tiles=tiles)
+        print_page(result, console_of(PAGE_WIDTH), tiles=tiles)
 
 
 def _folder(name: str | None) -> Path | None:
@@ -183,10 +180,18 @@ def _files(
 
 
 def _manifest(
-    files: list[Path], overrides: tuple[str, ...], policy: str | None, given: Mapping[str, Any]
+    files: list[Path], overrides: tuple[str, ...], given: Mapping[str, Any], asked: Scenario | None
 ) -> dict[str, Any]:
+    """Everything that shaped the result; files by their bare names."""
     from ceesim.provenance import record
 
-    configuration = {"set": list(overrides), "policy": None if policy is None else Path(policy).name}
-    configuration |= {name: value for name, value in given.items() if value is not None}
-    return record(configuration, files).to_dict()
+    configuration: dict[str, Any] = {"set": list(overrides), "policy": None, "scenario": None}
+    for name, value in given.items():
+        if value is not None:
+            configuration[name] = Path(value).name if name in {"policy", "rates"} else value
+    if asked is None:
+        return record(configuration, files).to_dict()
+    scenario = asked.model_dump(mode="json", exclude_none=True)
+    if asked.arrivals.file is not None:
+        scenario["arrivals"]["file"] = Path(asked.arrivals.file).name
+    return record(configuration | {"scenario": scenario}, files, seed=asked.seed).to_dict()

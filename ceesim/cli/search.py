@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ceesim.explore.codesign import Comparison, Difference, HardwarePrices
 
 _POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
+"""As `exits.search.SEARCHABLE`, which --help need not import."""
 
 
 @click.command()
@@ -95,16 +96,22 @@ def command(
     Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
     """
     from ceesim.exits.exclusion import ODDS
+    from ceesim.exits.identity import identity
     from ceesim.exits.pair import check_pair
     from ceesim.exits.policy_file import PolicyFile, write_policy
     from ceesim.exits.search import Method, Space, outcome, search
     from ceesim.exits.trace import load_trace
+    from ceesim.files import check_folder
     from ceesim.provenance import SourceFile
     from ceesim.shipped import Shelf, find
 
+    if out is not None:
+        check_folder(out)
     paths = [find(name, Shelf.TRACES) for name in (val, test)]
     fitted, tested = (load_trace(path) for path in paths)
     check_pair(fitted, tested, test)
+    if not fitted.workload.num_exits:
+        raise OptionError("the network has no exits", where=val, fix="train it with --heads exclusion or confidence")
     space = Space(
         policy=policy,
         alpha=ODDS if calibration == "odds" else _alpha(fitted, val) if calibration == "prior" else None,
@@ -121,9 +128,7 @@ def command(
         "objective": objective,
         "hardware": hw,
         "tolerance": tolerance,
-        "network": fitted.workload.name,
-        "width": fitted.workload.width,
-        "dataset": fitted.dataset,
+        **identity(fitted),
         "traces": [{"name": file.name, "sha256": file.sha256} for file in map(SourceFile.of, paths)],
     } | {name: _record(result) for name, result in results.items()}
     against = None
@@ -144,9 +149,21 @@ def command(
 
 
 def _alpha(trace: ExitTrace, name: str) -> float:
-    alpha = trace.training.get("alpha")
+    alpha, heads = trace.training.get("alpha"), trace.training.get("heads")
+    if heads not in (None, "exclusion"):
+        raise OptionError(
+            "the heads were not trained to exclude, so there is no α to undo",
+            where=name,
+            got=f"heads {heads}",
+            fix="--calibration odds needs none",
+        )
     if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-        raise OptionError("the trace does not say which α its heads were trained with", where=name, got=alpha)
+        raise OptionError(
+            "the trace does not say which α its heads were trained with",
+            where=name,
+            got=alpha,
+            fix="--calibration odds needs none",
+        )
     if not 0 < alpha < math.inf:
         raise OptionError("α out of range", where=name, got=alpha, expected="a finite number above 0")
     return float(alpha)

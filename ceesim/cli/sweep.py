@@ -56,7 +56,8 @@ def command(
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.notes import notes
     from ceesim.cli.sweep_page import SweepBar, duration, print_findings
-    from ceesim.exits.policy_file import read_policy
+    from ceesim.exits.choice import PolicyWarning, choose_policy
+    from ceesim.exits.identity import identity
     from ceesim.exits.trace import load_trace
     from ceesim.explore import sweep
     from ceesim.explore import workers as crews
@@ -67,7 +68,7 @@ def command(
     from ceesim.provenance import record
     from ceesim.shipped import Shelf, find
     from ceesim.sim.run import PrecisionWarning, warn_of_precision
-    from ceesim.units import format_count
+    from ceesim.units import ceil_div, format_count
 
     if workers is not None and dask is not None:
         raise OptionError("--workers are processes here, --dask a cluster", fix="drop one of the two")
@@ -76,7 +77,8 @@ def command(
     hardware = load_hardware(hw)
     inputs, *rated = (load_trace(file) for file in files[1:])
     if policy is not None:
-        chosen = read_policy(Path(policy)).policy
+        with notes(PolicyWarning):
+            chosen = choose_policy(policy, inputs.workload.num_exits, network=identity(inputs))
         inputs, *rated = (one.under(chosen) for one in (inputs, *rated))
     with notes(PrecisionWarning):
         warn_of_precision(hardware, inputs)
@@ -86,9 +88,10 @@ def command(
     tell_of_first_use()
     num_points = designs.num_points()
     seconds = sweep.seconds_per_point(experiment, designs)
-    num_chunks = -(-num_points // sweep.CHUNK)
+    num_chunks = ceil_div(num_points, sweep.CHUNK)
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)
+    files += [Path(given) for given in (policy, space) if given is not None]
     manifest = record({"command": "sweep"}, files).to_dict()
     with (
         open_table(out, names, sweep.identity(experiment, designs), {"provenance": manifest}, resume=resume) as table,

@@ -61,7 +61,9 @@ _CHANGES: Final = (
     help="Mirror images by chance, or each in every other epoch [default: the recipe's].",
 )
 @click.option(
-    "--label-smoothing", type=click.FloatRange(0, 1), help="Of the final classifier's loss [default: the recipe's]."
+    "--label-smoothing",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Of the final classifier's loss [default: the recipe's].",
 )
 @click.option(
     "--weights", type=click.Choice(["code", "paper"]), help="Rule of the exit weights [default: the recipe's]."
@@ -94,7 +96,7 @@ def command(network: str, **options: Any) -> None:
     """Train NETWORK (alexnet, vggsmall, resnet50, mobilenetv2, vit) with an exit head at each tap.
 
     Writes checkpoint.pt and epochs.csv to --out. A run that was stopped, by whatever, goes on with --resume and ends
-    with the weights it would have had. Several GPUs: torchrun --nproc-per-node N -m ceesim train …
+    with the weights it would have had (on CPUs). Several GPUs: torchrun --nproc-per-node N -m ceesim train …
 
     Example: ceesim train vggsmall --data digits --val 200 --recipe quick --epochs 2 --width 0.125 --out runs/digits
     """
@@ -132,6 +134,11 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     if options["initial"]:
         initial = read_weights(options["initial"])
         started_from = f"{options['initial'].name}, SHA-256 {SourceFile.of(options['initial']).sha256}"
+    path = options["out"] / CHECKPOINT
+    before = Checkpoint.load(path).config if options["resume"] and path.exists() else None
+    amp = amp_dtype(options["amp"], device)
+    if before is not None and options["amp"] == "auto":
+        amp = before.amp  # auto is decided once in a run, wherever it goes on
     config = TrainConfig(
         network=network,
         width=options["width"],
@@ -141,21 +148,20 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
         classes=data.classes,
         preprocessing=Preprocessing.of(parts["train"].images, image_size),
         recipe=chosen,
-        epochs=chosen.epochs,
         seed=options["seed"],
         num_val=options["val"],
-        amp=amp_dtype(options["amp"], device),
+        amp=amp,
         alpha=options["alpha"],
         options={"tap": options["tap"]} if options["tap"] else {},
         initial=started_from,
     )
-    path = options["out"] / CHECKPOINT
     with distributed.process_group(device):
         if options["minutes"] is not None:
-            # a resumed run keeps the schedule that its first start was fitted to
-            before = Checkpoint.load(path).config.epochs if options["resume"] and path.exists() else None
-            epochs = before or epochs_within(options["minutes"], config, parts["train"], device)
-            config = replace(config, epochs=distributed.agreed(epochs))
+            if before is None:
+                epochs = distributed.agreed(epochs_within(options["minutes"], config, parts["train"], device))
+            else:  # a resumed run keeps the schedule that its first start was fitted to
+                epochs = before.epochs
+            config = replace(config, recipe=replace(chosen, epochs=epochs))
         progress = _progress()
         try:
             with notes(ResumeWarning, InitialWeightsWarning):

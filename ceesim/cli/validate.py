@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ceesim.cli.sizes import sizes
 from ceesim.errors import OptionError, WorkloadError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from ceesim.frontend.measure.audit import FlopsAudit
@@ -54,7 +54,6 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
     from ceesim.frontend import require_torch
 
     require_torch("ceesim validate")
-    from ceesim.cli.flops import shape_of
     from ceesim.cli.notes import notes
     from ceesim.frontend.export import SharedWeightsWarning, export
     from ceesim.frontend.source import load_source
@@ -63,7 +62,7 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
         "source": network,
         "num_classes": options["num_classes"],
         "width": 1.0 if options["width"] is None else options["width"],
-        "input_shape": shape_of(options["input_shape"]) if options["input_shape"] else None,
+        "input_shape": sizes(options["input_shape"], "--input-shape", "3,32,32") if options["input_shape"] else None,
     }
     source = load_source(**given, device=options["device"])
     with notes(SharedWeightsWarning):
@@ -100,7 +99,9 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
 
 
 def _print_flops(found: FlopsAudit) -> None:
-    console = _console()
+    from ceesim.results.terminal import console_of
+
+    console = console_of(200)
     console.print(f"[bold]{found.network}[/bold] on {found.device}: operations of one input, 2 per MAC\n")
     table = _table(2, "op", "kind", "ours", "FlopCounterMode", "profiler", "executed", "executed/ours", "kernels")
     for row in found.rows:
@@ -161,7 +162,7 @@ def latency(
 
     Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5
     """
-    batches = _batches(batch)
+    batches = sizes(batch, "--batch", "1,8")
     source, workload, _ = _loaded(network, options)
     from rich.console import Console
     from rich.progress import Progress
@@ -200,13 +201,6 @@ def latency(
         _print_latency(content)
 
 
-def _batches(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) for part in text.split(",") if part.strip().isdecimal() and int(part) > 0)
-    if len(sizes) != text.count(",") + 1:
-        raise OptionError("not a list of batch sizes", where="--batch", got=text, expected="sizes like 1,8")
-    return sizes
-
-
 def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
     import numpy as np
 
@@ -224,7 +218,9 @@ def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
 
 
 def _print_latency(content: Mapping[str, Any]) -> None:
-    console = _console()
+    from ceesim.results.terminal import console_of
+
+    console = console_of(200)
     machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
     console.print(f"[bold]{content['network']}[/bold], width {content['width']:g}\n{machine}\n")
     for part in content["batches"]:
@@ -258,12 +254,6 @@ def _print_latency(content: Mapping[str, Any]) -> None:
         console.print("")
     for note in content["notes"]:
         click.echo(f"note: {note}", err=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _table(left: int, *names: str) -> Table:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ceesim.errors import OptionError, PolicyError
+from ceesim.exits.identity import differences
 from ceesim.exits.policy import ExitPolicy
 from ceesim.exits.policy_file import NAMES, policy_from_json, read_policy
 
 _BETA: Final = ("exclude", "ratio")
 _THRESHOLD: Final = ("confidence", "margin", "entropy")
 _COUNT: Final = {"patience": "heads", "fixed": "exit_index"}
+_MOST_NAMED: Final = 3
 
 
 class PolicyWarning(UserWarning):
-    """A policy decides for another network than it was found for."""
+    """A policy decides for another network, or another training of it, than it was found for."""
 
 
 def choose_policy(
     choice: str,
     num_exits: int,
     *,
-    network: tuple[str, float] | None = None,
+    network: Mapping[str, Any] | None = None,
     beta: str | None = None,
     threshold: float | None = None,
 ) -> ExitPolicy:
@@ -31,7 +34,7 @@ def choose_policy(
 
     Args:
         choice: path of a policy.json, or the name of a policy.
-        network: name and width of the network, if known.
+        network: whom it is to decide for, see `identity`.
         beta: comma-separated β per exit for `exclude` and `ratio`; one value serves all exits, ``-`` drops an exit.
         threshold: of all exits for `confidence`, `margin` and `entropy`; heads for `patience`, the exit for `fixed`.
 
@@ -40,7 +43,7 @@ def choose_policy(
         OptionError: if a number is missing, or belongs to another policy.
 
     Warns:
-        PolicyWarning: if the file says that its thresholds were found for another network.
+        PolicyWarning: if the file says that its thresholds were found for another network or training.
     """
     if choice not in NAMES or Path(choice).is_file():
         if not Path(choice).is_file() and not choice.endswith(".json"):
@@ -55,11 +58,13 @@ def choose_policy(
             raise OptionError("a policy file has its own thresholds", fix="drop --beta and --threshold")
         file = read_policy(Path(choice))
         policy = file.policy
-        found_for = (file.found.get("network"), file.found.get("width"))
-        if network is not None and None not in found_for and found_for != network:
+        ours = {} if network is None else network
+        if differing := differences(ours, file.found)[:_MOST_NAMED]:
+            found_for, decides_for = (
+                ", ".join(f"{name} {each[name]}" for name in differing) for each in (file.found, ours)
+            )
             warnings.warn(
-                f"{choice} was found for {found_for[0]} at width {found_for[1]}, not for {network[0]} at width "
-                f"{network[1]}: `ceesim search` finds thresholds for it",
+                f"{choice} was found for {found_for}, not for {decides_for}: `ceesim search` finds thresholds for it",
                 PolicyWarning,
                 stacklevel=2,
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ceesim.errors import OptionError
+from ceesim.exits.identity import weights_of
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -44,7 +45,7 @@ def check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
             raise OptionError(f"{option} is of {why}", got=f"split {trace.split!r}", fix=_PAIR)
     for what, ours, theirs in (
         ("training", fitted.training, tested.training),
-        ("checkpoint", _files(fitted), _files(tested)),
+        ("weights", weights_of(fitted), weights_of(tested)),
         ("precision", fitted.capture.get("precision"), tested.capture.get("precision")),
     ):
         if ours and theirs and ours != theirs:
@@ -56,12 +57,6 @@ def check_pair(fitted: ExitTrace, tested: ExitTrace, name: str) -> None:
 def _same_logits(fitted: ExitTrace, tested: ExitTrace) -> bool:
     ours, theirs = (trace.final_logits for trace in (fitted, tested))
     return ours is not None and theirs is not None and np.array_equal(ours, theirs)
-
-
-def _files(trace: ExitTrace) -> list[str]:
-    """SHA-256 of what the trace was captured from."""
-    files = trace.provenance.get("files")
-    return [str(file.get("sha256"))[:12] for file in files if isinstance(file, dict)] if isinstance(files, list) else []
 
 
 def _difference(ours: Any, theirs: Any) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import PolicyError
+from ceesim.units import ceil_div
 
 Logits: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 State: TypeAlias = NDArray[Any]
@@ -179,7 +180,7 @@ def replay(
     num_inputs, num_exits, num_classes = logits.shape
     exit_index = np.full(num_inputs, num_exits + 1, np.int64)
     predictions = np.empty(num_inputs, np.int64)
-    remaining = np.zeros((num_inputs, num_exits, -(-num_classes // 8)), np.uint8)
+    remaining = np.zeros((num_inputs, num_exits, ceil_div(num_classes, 8)), np.uint8)
     kept = policy.kept(num_exits)
     running = np.arange(num_inputs)
     everything = np.packbits(np.ones(num_classes, bool))

@@ -15,6 +15,7 @@ from ceesim.exits.npz import Header
 from ceesim.exits.policy import Decisions, ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
 from ceesim.exits.references import External, Fixed, Oracle, Patience
+from ceesim.units import ceil_div
 
 if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
@@ -31,7 +32,7 @@ _LABEL: Final = {"i": "integers", "u": "uint8", "f": "float16 or float32"}
 def _shape_of(name: str, num_inputs: int, workload: Workload) -> tuple[int, ...]:
     exits, classes = workload.num_exits, workload.num_classes
     return {
-        "remaining": (num_inputs, exits, -(-classes // 8)),
+        "remaining": (num_inputs, exits, ceil_div(classes, 8)),
         "logits": (num_inputs, exits, classes),
         "final_logits": (num_inputs, classes),
         "density": (num_inputs, len(workload.ops)),

@@ -19,9 +19,11 @@ from ceesim.exits.trace import ExitTrace
 from ceesim.explore.knobs import Value, policy_with
 from ceesim.explore.reasons import in_one_line
 from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
+from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware, Lookahead
-from ceesim.results.summary import summary
+from ceesim.results.scenario import OPERANDS
+from ceesim.results.summary import PERCENTILES, REDUCED, summary
 from ceesim.sim.costs import Priced
 from ceesim.sim.run import Engine, price_network, replay
 from ceesim.workload.network import Workload
@@ -32,23 +34,18 @@ Row: TypeAlias = tuple[str, ...]
 OK: Final = "ok"
 FAILED: Final = "failed"
 
-_OPERANDS: Final = ("ifmap", "weight", "ofmap", "head_weight")
-_COMPONENTS: Final = (
-    "array", "weight_buffer", "activation_buffer", "psum_buffer", "vector", "exit", "dma", "dram", "clock", "leakage",
-    "wasted",
-)  # fmt: skip
 _MEASURES: Final = (
-    "latency_cycles.mean", "latency_cycles.p50", "latency_cycles.p95", "latency_cycles.p99", "latency_cycles.max",
+    "latency_cycles.mean", *(f"latency_cycles.p{percent}" for percent in PERCENTILES), "latency_cycles.max",
     "latency_s.mean", "energy_pj.mean", "dram_bytes.mean", "macs.mean", "flops.mean", "executed_macs.mean",
     "wasted_macs.mean", "wasted_dram_bytes.mean", "power_w", "edp_js", "throughput_per_s", "deadline_misses",
-    *(f"dram_bytes.by_operand.{name}" for name in _OPERANDS),
-    *(f"energy_pj.by_component.{name}" for name in _COMPONENTS),
+    *(f"dram_bytes.by_operand.{name}" for name in OPERANDS),
+    *(f"energy_pj.by_component.{component.key}" for component in Component),
 )  # fmt: skip
 METRICS: Final = (
     "area_mm2", "accuracy.dynamic", "accuracy.static",
     *(f"dynamic.{name}" for name in _MEASURES),
     *(f"static.{name}" for name in _MEASURES if not name.startswith("wasted")),
-    *(f"reduction.{name}" for name in ("macs", "flops", "latency", "energy", "dram_bytes")),
+    *(f"reduction.{name}" for name in REDUCED),
 )  # fmt: skip
 """Paths into summary.json that every row has; where summary.json says null, the cell is empty."""
 

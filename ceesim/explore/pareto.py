@@ -31,7 +31,7 @@ OBJECTIVES: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_m
 """What designs are compared by, as far as a table has it and it varies."""
 MOST_REASONS: Final = 10
 """Why points failed is told for so many reasons."""
-MAXIMISED: Final = frozenset({"accuracy.dynamic", "accuracy"})
+MAXIMISED: Final = frozenset({"accuracy.dynamic"})
 
 
 def not_dominated(costs: Costs) -> NDArray[np.bool_]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ceesim.explore.pareto import MAXIMISED, Findings
-from ceesim.results.report.figure import RAMP, Figure, Spec, Table, bars, label, legend_above, rows_axis
-from ceesim.units import write
+from ceesim.results.report.figure import RAMP, Figure, Spec, Table, bars, cell, label, legend_above, rows_axis
+from ceesim.units import ceil_div, write
 
 if TYPE_CHECKING:
     import pandas
@@ -55,16 +55,10 @@ def thinned(done: pandas.DataFrame, found: Findings, most: int) -> pandas.DataFr
     """`done`, or `most` designs of it at most, in order: half of them from the front if it has as many, then others."""
     if len(done) <= most:
         return done
-    unbeaten = found.front.index[:: -(-len(found.front) // (most // 2))]
+    unbeaten = found.front.index[:: ceil_div(len(found.front), most // 2)]
     rest = done.index.difference(found.front.index)
-    step = -(-len(rest) // (most - len(unbeaten) - 1)) or 1
+    step = ceil_div(len(rest), most - len(unbeaten) - 1) or 1
     return done.loc[unbeaten.union(rest[::step]).union([found.knee])]
-
-
-def cell(value: Any) -> Any:
-    """A value of the table as one of a page: Python's own type, and nothing where pandas has none."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def front(shown: pandas.DataFrame, found: Findings, knobs: Sequence[str], first: str, other: str) -> Figure:

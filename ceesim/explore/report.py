@@ -15,9 +15,9 @@ from ceesim.explore.column_types import knob_names
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
 from ceesim.explore.pareto import OBJECTIVES, Findings, findings
-from ceesim.explore.pictures import cell, front, heat_map, influence, measure_of, parallel, said, thinned
+from ceesim.explore.pictures import front, heat_map, influence, measure_of, parallel, said, thinned
 from ceesim.explore.table import manifest_path
-from ceesim.results.report.figure import Figure, Section, Sheet, Table
+from ceesim.results.report.figure import Figure, Section, Sheet, Table, cell
 from ceesim.units import format_count
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from ceesim.frontend.evaluate import collect_logits
 from ceesim.frontend.export import export
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.quantize import quantized
+from ceesim.frontend.start import check_held_out
 from ceesim.workload.network import Workload
 
 CALIBRATION: Final = 1000
@@ -86,6 +87,7 @@ def capture(
             where=data.name,
             fix=f"give the copy of {config.dataset} that the network was trained on",
         )
+    check_held_out(checkpoint.held_out, parts["val"], data.name)
     network = checkpoint.network()
     policy.kept(network.num_exits)  # a policy for another network fails before the long pass, not after it
     workload = export(
@@ -101,9 +103,9 @@ def capture(
         if advance is not None:
             advance(num_inputs, len(part) * (1 if quantize is None else 2))
 
-    def run(module: ExitNetwork) -> tuple[npt.NDArray[np.float32], Density]:
+    def run(module: ExitNetwork, *, kept: bool) -> tuple[npt.NDArray[np.float32], Density]:
         module.to(device)
-        with measuring(module, workload) if density else nullcontext(Density(workload)) as measured:
+        with measuring(module, workload) if density and kept else nullcontext(Density(workload)) as measured:
             logits = collect_logits(module, part, config.preprocessing, batch=batch, device=device, advance=told)
         return logits, measured
 
@@ -113,11 +115,11 @@ def capture(
         "batch": batch,
         "images_sha256": part.sha256(),
     }
-    logits, measured = run(network)
+    logits, measured = run(network, kept=quantize is None)
     if quantize == "int8":
         exact = logits
         calibration = _batches(parts["val"], config.preprocessing, batch, device)
-        logits, measured = run(quantized(network, calibration))
+        logits, measured = run(quantized(network, calibration), kept=True)
         captured |= {
             "precision": "int8",
             "quantization": "weights int8 per output channel, activations int8 per tensor, symmetric; biases int32",
@@ -138,6 +140,20 @@ def capture(
         capture=captured,
         provenance=_provenance(path, workload),
     )
+
+
+def identity(checkpoint: Checkpoint, path: Path) -> dict[str, Any]:
+    """What thresholds for the checkpoint belong to: what `ceesim.exits.identity` tells of its traces."""
+    config = checkpoint.config
+    stated = {
+        "network": config.network,
+        "width": config.width,
+        "num_classes": config.num_classes,
+        "heads": config.heads,
+        "alpha": config.loss.positive_weight(config.num_classes),
+        "weights": provenance.SourceFile.of(path).sha256[:12],
+    }
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _training_record(checkpoint: Checkpoint, num_exits: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ceesim.errors import TrainingError
+from ceesim.errors import OutputError, TrainingError
 from ceesim.files import replacing
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.preprocess import Preprocessing
@@ -28,7 +28,13 @@ FORMAT: Final = "ceesim.checkpoint/1"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after `len(history)` epochs; `history` has one row per epoch, as `epochs.csv` shows it."""
+    """The state after `len(history)` epochs.
+
+    Args:
+        history: a row per epoch, as `epochs.csv` shows it.
+        held_out: float32 [num_val] `brightness` of the validation images, by which they are known again; None in
+            checkpoints that were written before it was kept.
+    """
 
     config: TrainConfig
     model: Mapping[str, Tensor]
@@ -36,6 +42,7 @@ class Checkpoint:
     scaler: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
     made_with: Mapping[str, str]
+    held_out: Tensor | None = None
 
     @property
     def epoch(self) -> int:
@@ -51,7 +58,11 @@ class Checkpoint:
         return network.eval()
 
     def save(self, path: Path) -> None:
-        """Write `path` in one step: a reader sees the old file or the new one, also after a crash."""
+        """Write `path` in one step: a reader sees the old file or the new one, also after a crash.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
         payload = {
             "format": FORMAT,
             "config": asdict(self.config),
@@ -60,9 +71,18 @@ class Checkpoint:
             "scaler": dict(self.scaler),
             "history": [dict(row) for row in self.history],
             "made_with": dict(self.made_with),
+            "held_out": self.held_out,
         }
-        with replacing(path) as file:
-            torch.save(payload, file)
+        try:
+            with replacing(path) as file:
+                torch.save(payload, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OutputError(
+                "the checkpoint cannot be written",
+                where=str(path),
+                got=str(error).splitlines()[0],
+                fix="free some space; --resume goes on from the epoch before",
+            ) from None
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -78,7 +98,8 @@ class Checkpoint:
         try:
             settings = dict(payload["config"])
             settings["preprocessing"] = Preprocessing(**settings["preprocessing"])
-            settings["recipe"] = Recipe(**settings["recipe"])
+            epochs = settings.pop("epochs", settings["recipe"]["epochs"])  # of its own until 0.1, fitted to --minutes
+            settings["recipe"] = Recipe(**{**settings["recipe"], "epochs": epochs})
             return cls(
                 TrainConfig(**settings),
                 payload["model"],
@@ -86,6 +107,7 @@ class Checkpoint:
                 payload["scaler"],
                 tuple(payload["history"]),
                 payload["made_with"],
+                payload.get("held_out"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"the checkpoint lacks a part: {error}", where=str(path)) from None

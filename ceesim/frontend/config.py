@@ -35,13 +35,17 @@ class TrainConfig:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     recipe: Recipe
-    epochs: int
     seed: int
     num_val: int
     amp: str
     alpha: float | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     initial: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Of the whole run: the schedule ends with them."""
+        return self.recipe.epochs
 
     @property
     def loss(self) -> ExitLoss:

@@ -193,7 +193,7 @@ class ExitNetwork(nn.Module):
             PolicyError: if the policy is none, or for another number of exits.
             TraceError: if a logit is too large for `dtype`.
         """
-        from ceesim.frontend.record import record_trace  # which imports this module
+        from ceesim.frontend.record import record_trace  # which needs export, and that needs this module
 
         return record_trace(
             self,

@@ -5,7 +5,8 @@ Images come as the network takes them, preprocessed. Their logits are the eviden
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from ceesim.exits.trace import ExitTrace
 from ceesim.frontend.evaluate import exactly
 from ceesim.frontend.export import export
 from ceesim.frontend.loss import ExitLoss
-from ceesim.frontend.network import ExitNetwork
+
+if TYPE_CHECKING:
+    from ceesim.frontend.network import ExitNetwork
 
 
 def record_trace(
@@ -72,9 +75,23 @@ def record_trace(
         split=split,
         dtype=dtype,
         training=training,
-        capture={"precision": precision, "num_inputs": len(inputs), "batch": batch},
+        capture={
+            "precision": precision,
+            "num_inputs": len(inputs),
+            "batch": batch,
+            "weights_sha256": _sha256(network),
+        },
         provenance=made,
     )
+
+
+def _sha256(network: ExitNetwork) -> str:
+    """Of all parameters and buffers, by name: two networks of one structure are told apart."""
+    content = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        content.update(name.encode())
+        content.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
 def _checked(network: ExitNetwork, images: object, parameter: Tensor | None, where: str) -> Tensor:

@@ -6,17 +6,19 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
 from ceesim import __version__
-from ceesim.errors import TrainingError
+from ceesim.errors import DataError, TrainingError
 from ceesim.frontend import distributed
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
+
+_GREY_LEVEL: Final = 1.0
 
 
 class ResumeWarning(UserWarning):
@@ -73,6 +75,27 @@ def check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:
             expected=", ".join(f"{name} {theirs.get(name)}" for name in differing),
             fix="resume with the options of the first start, or choose another --out",
         )
+
+
+def check_held_out(held_out: torch.Tensor | None, val: ImagePart, where: str) -> None:
+    """See that the images held out are those of the run, so that none it was trained on is among them.
+
+    Args:
+        held_out: `brightness` of the run's; None if its checkpoint does not say.
+
+    Raises:
+        DataError: if they are others, or the same data set in another order.
+    """
+    if held_out is None:
+        return
+    ours = torch.from_numpy(val.brightness())
+    if ours.shape == held_out.shape and torch.allclose(ours, held_out, rtol=0, atol=_GREY_LEVEL):
+        return
+    raise DataError(
+        "other images are held out than in training, so some that were trained on would be among them",
+        where=where,
+        fix="give the copy of the data set that the network was trained on, with its files in the same order",
+    )
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from ceesim.frontend.evaluate import accuracies, collect_logits
 from ceesim.frontend.muon import Muon, normalised_weights
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.recipes import Recipe
-from ceesim.frontend.start import check_same_run, made_with, start_from, warn_of_changes
+from ceesim.frontend.start import check_held_out, check_same_run, made_with, start_from, warn_of_changes
 
 CHECKPOINT: Final = "checkpoint.pt"
 EPOCHS_CSV: Final = "epochs.csv"
@@ -61,7 +61,7 @@ def train(
     resume: bool = False,
     initial: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
-    """Train to `config.epochs` and return the last checkpoint, which is also in `out`.
+    """Train to `config.epochs` and return the last checkpoint, which is also in `out`; only rank 0's has the history.
 
     Args:
         parts: "train" and "val", as `ImageData.split` returns them.
@@ -94,6 +94,7 @@ def train(
     if path.exists():
         before = Checkpoint.load(path)
         check_same_run(before.config, config, path)
+        check_held_out(before.held_out, parts["val"], str(path))
         if before.epoch < config.epochs:
             warn_of_changes(before.made_with, circumstances, path)
         network.load_state_dict(dict(before.model))
@@ -108,7 +109,7 @@ def train(
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
     images, labels = (torch.from_numpy(each).to(device) for each in (part.images, part.labels))
-    monitor = parts["val"].spread(MONITORED)
+    monitor, held_out = parts["val"].spread(MONITORED), torch.from_numpy(parts["val"].brightness())
     steps = _steps_per_epoch(len(part), config.recipe, world)
     images_per_epoch = steps * (config.recipe.batch // world) * world
     progress.start(config.epochs, images_per_epoch, len(history))
@@ -132,11 +133,9 @@ def train(
             }
             history.append(row)
             _write_csv(out / EPOCHS_CSV, history)  # first: a resumed run writes it again, a finished one would not
-            _snapshot(config, network, optimizer, scaler, history, circumstances).save(path)
+            _snapshot(config, network, optimizer, scaler, history, circumstances, held_out).save(path)
             progress.epoch(row)
-        else:
-            history.append({})
-    return _snapshot(config, network, optimizer, scaler, history, circumstances)
+    return _snapshot(config, network, optimizer, scaler, history, circumstances, held_out)
 
 
 class _Step:
@@ -279,19 +278,28 @@ def _snapshot(
     scaler: torch.amp.GradScaler,
     history: Sequence[Mapping[str, float]],
     circumstances: Mapping[str, str],
+    held_out: torch.Tensor,
 ) -> Checkpoint:
     return Checkpoint(
-        config, network.state_dict(), optimizer.state_dict(), scaler.state_dict(), tuple(history), circumstances
+        config,
+        network.state_dict(),
+        optimizer.state_dict(),
+        scaler.state_dict(),
+        tuple(history),
+        circumstances,
+        held_out,
     )
 
 
 def _steps_per_epoch(num_images: int, recipe: Recipe, world: int) -> int:
     share = recipe.batch // world
-    if share < 1 or num_images < share * world:
+    if share < 2 or num_images < share * world:  # batch norm needs two images to tell a deviation
         raise OptionError(
             "the batch does not fit",
+            where="--batch",
             got=recipe.batch,
-            expected=f"{world} to {num_images} images over {world} processes",
+            expected=f"{2 * world} to {num_images} images over {world} processes",
+            fix="hold out fewer images" if num_images < 2 * world else "choose one of these",
         )
     return num_images // (share * world)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from ceesim.hardware.quantities import Cycles, Extent, Flag, Skew
+from ceesim.units import ceil_div
 
 
 class Record(BaseModel):
@@ -113,3 +114,7 @@ class Array(Record):
     def num_pes(self) -> int:
         """PEs, each one MAC per cycle."""
         return self.rows * self.cols
+
+    def weight_tile_bytes(self, weight_bits: int, bias_bits: int) -> int:
+        """Of the smallest tile of weights that is cut from a layer: one for each PE, and the bias of each column."""
+        return ceil_div(self.cols * (self.rows * weight_bits + bias_bits), 8)

@@ -1,8 +1,9 @@
 """What a hardware record may not say, although each of its values is legal: things that cannot be built or run.
 
 Only what needs no workload is checked here; whether a given op fits is the mapper's to say, with its own numbers. The
-smallest tile keeps every PE of the array busy for one step: its streamed dimension is 1, and
-weights, ifmap and partial sums are double buffered.
+smallest tile keeps every PE of the array busy for one step: its streamed dimension is 1, and weights, ifmap and partial
+sums are double buffered. Weights are cut as the mapper cuts them, whatever the dataflow: a weight for each PE, and the
+biases of its columns.
 """
 
 from __future__ import annotations
@@ -118,20 +119,27 @@ def _tiles(hardware: Hardware) -> Iterator[Problem]:
     rows, cols, dataflow = hardware.array.rows, hardware.array.cols, hardware.array.dataflow
     m, k, n = {Dataflow.WS: (1, rows, cols), Dataflow.OS: (rows, 1, cols), Dataflow.IS: (cols, rows, 1)}[dataflow]
     buffers, precision = hardware.buffers, hardware.precision
-    for key, size, elements, bits in (
-        ("weight", buffers.weight_bytes, k * n, precision.weight_bits),
-        ("activation", buffers.activation_bytes, m * k, precision.activation_bits),
-        ("psum", buffers.psum_bytes, m * n, precision.psum_bits),
+    weight_tile = hardware.array.weight_tile_bytes(precision.weight_bits, precision.psum_bits)
+    weights = f"{rows * cols} weights of {precision.weight_bits} bits and {cols} biases of {precision.psum_bits}"
+    for key, size, tile, elements in (
+        ("weight", buffers.weight_bytes, weight_tile, f"({weights})"),
+        ("activation", buffers.activation_bytes, *_values(m * k, precision.activation_bits)),
+        ("psum", buffers.psum_bytes, *_values(m * n, precision.psum_bits)),
     ):
-        needed = 2 * ceil_div(elements * bits, 8)
+        needed = 2 * tile
         if size < needed:
             yield Problem(
                 ("buffers", key),
                 f"the buffer cannot hold one tile of a {rows} x {cols} {dataflow} array",
                 f"{size} B",
-                f"at least 2 x {elements} elements of {bits} bits = {needed} B",
+                f"at least 2 x {elements} = {needed} B",
                 f"write {key}: {format_bytes(needed)}, or a smaller array",
             )
+
+
+def _values(elements: int, bits: int) -> tuple[int, str]:
+    """(bytes, what they are) of that many values."""
+    return ceil_div(elements * bits, 8), f"{elements} elements of {bits} bits"
 
 
 def _dma(hardware: Hardware) -> Iterator[Problem]:
@@ -151,6 +159,14 @@ def _dma(hardware: Hardware) -> Iterator[Problem]:
             f"{hardware.dma.request_bytes} B",
             f"at least {beat} B",
             f"write request: {4 * beat} B",
+        )
+    if hardware.dram.duplex and hardware.dma.queues == "shared":
+        yield Problem(
+            ("dram", "duplex"),
+            "loads and stores that take turns in one queue cannot move at once",
+            "true, and dma.queues: shared",
+            "false, or a queue for each",
+            "write duplex: false, or dma.queues: split",
         )
 
 

@@ -145,6 +145,12 @@ def peak_bytes_per_s(dram: Dram) -> int:
     return num_devices(dram) * SPECS[dram.type].bytes_per_s
 
 
+def least_latency_ps(dram: Dram) -> int:
+    """What `dram.latency` counts as at least: under `banked` the way to a bank whose row must be opened first."""
+    timing = TIMINGS[dram.type] if dram.model == "banked" else None
+    return timing.closed_bank_clocks * timing.tCK_ps if timing else 0
+
+
 def misfits(dram: Dram) -> Iterator[Misfit]:
     """What `model: banked` cannot be with the type and the bandwidth of `dram`."""
     if dram.model != "banked" or dram.type not in SPECS:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from ceesim.hardware.array import Array, Record
 from ceesim.hardware.contradictions import contradictions
+from ceesim.hardware.dram_timing import least_latency_ps
 from ceesim.hardware.quantities import (
     BandwidthOrUnlimited,
     Bits,
@@ -213,7 +214,8 @@ class Dram(Record):
     )
     duplex: Flag = Field(
         default=False,
-        description="true: reads and writes have the whole bandwidth each; under `banked` only that of the link",
+        description="true: the two queues of `dma.queues: split` have the whole bandwidth each; under `banked` only "
+        "that of the link",
     )
     model: DramModel = Field(
         default=DramModel.FLAT,
@@ -271,8 +273,8 @@ class Hardware(Record):
 
     @property
     def dram_latency_cycles(self) -> int:
-        """DRAM latency in cycles of the reference clock, rounded up."""
-        return picoseconds_to_cycles(self.dram.latency_ps, self.clock_hz)
+        """DRAM latency in cycles of the reference clock, rounded up; under `banked` at least that of a closed bank."""
+        return picoseconds_to_cycles(max(self.dram.latency_ps, least_latency_ps(self.dram)), self.clock_hz)
 
     def to_yaml_dict(self) -> dict[str, object]:
         """The canonical form: YAML keys, base units, absent options left out. Loading it gives an equal `Hardware`."""

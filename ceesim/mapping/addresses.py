@@ -139,7 +139,7 @@ def behind(extents: Int64s, command: int, more: Int64s) -> Int64s:
     """`extents` and those of one command `more`, whose addresses count from behind all of them."""
     added = more.copy()
     added[:, Extent.COMMAND] = command
-    added[:, Extent.ADDRESS] += -(-int(_ends(extents).max(initial=0)) // PAGE_BYTES) * PAGE_BYTES
+    added[:, Extent.ADDRESS] += ceil_div(int(_ends(extents).max(initial=0)), PAGE_BYTES) * PAGE_BYTES
     return np.concatenate([extents, added])
 
 

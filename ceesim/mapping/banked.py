@@ -4,8 +4,9 @@ The mapper chooses tiles by the flat rule, at the lower of the link's and the pi
 here. A transfer's bytes flow for the longer of what the link takes and what the bank machine takes to serve its bursts,
 converted from DRAM clocks to cycles exactly and rounded up once per command; everything around that (setup, latency,
 requests in flight, turnaround) is the rule of the flat memory, `stream.paced`. `dram.latency` is the way to a bank
-whose row is not open, and at least what the DRAM itself takes for that. Two DMA queues share the DRAM: each has half of
-its time, whatever the link is. The bank machine also counts what energy is charged for: bursts and activates.
+whose row is not open, and at least what the DRAM itself takes for that (`Hardware.dram_latency_cycles`), for the mapper
+as well. Two DMA queues share the DRAM: each has half of its time, whatever the link is. The bank machine also counts
+what energy is charged for: bursts and activates.
 
 No command takes less time than under the flat rule, so that neither does a Program whose tiles are the same.
 """
@@ -99,10 +100,7 @@ def _paced(
     program: Program, rows: Int64s, clocks: Int64s, hardware: Hardware, machine: Machine
 ) -> tuple[list[int], list[int]]:
     """(occupancy, latency) of the DMA commands `rows`, for which the DRAM needs `clocks`."""
-    timing = TIMINGS[hardware.dram.type]
-    per_clock = timing.tCK_ps * hardware.clock_hz  # over PICOSECONDS_PER_SECOND: cycles
-    closed = ceil_div(timing.closed_bank_clocks * per_clock, PICOSECONDS_PER_SECOND)
-    far = machine._replace(dram_latency_cycles=max(machine.dram_latency_cycles, closed))
+    per_clock = TIMINGS[hardware.dram.type].tCK_ps * hardware.clock_hz  # over PICOSECONDS_PER_SECOND: cycles
     queues = 2 if hardware.dma.queues is DmaQueues.SPLIT else 1
     num_bytes = program.amounts[rows][:, list(DRAM_AMOUNTS)].sum(axis=1)
     beats, requests = program.amounts[rows, Amount.DMA_BEATS], program.amounts[rows, Amount.DMA_REQUESTS]
@@ -112,7 +110,7 @@ def _paced(
     for served, moved, beat, request, load in columns:
         linked = max(beat, ceil_div(moved * machine.cycles_numerator, machine.cycles_denominator))
         data = max(linked, ceil_div(served * queues * per_clock, PICOSECONDS_PER_SECOND))
-        paces.append(paced(far, data, request, ceil_div(beat, request), load))
+        paces.append(paced(machine, data, beat, request, load))
     return [pace[0] for pace in paces], [pace[1] for pace in paces]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from ceesim.mapping.macs import array_timing
-from ceesim.mapping.stream import Machine, bytes_of, ceil_div, transfer
+from ceesim.mapping.stream import Machine, bytes_of, ceil_div, part_of, transfer
 from ceesim.mapping.tiles import (
     Nest,
     Tiling,
@@ -212,7 +212,7 @@ def bound_of(
     vector, last_vector = 0, 0
     if nest.drain_lanes:
         vector = ceil_div(nest.vector_ops, nest.drain_lanes)
-        last_vector = nest.vector_ops * last_outputs // outputs // nest.drain_lanes
+        last_vector = part_of(nest.vector_ops, last_outputs, outputs) // nest.drain_lanes
     macs, first_mac, last_mac = mac_times
     setup = machine.layer_cycles
     if nest.has_macs:

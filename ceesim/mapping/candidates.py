@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ceesim.mapping.bounds import bound_of, ifmap_loads, mac_cycles, weight_loads
-from ceesim.mapping.stream import Machine, bytes_of, ceil_div
+from ceesim.mapping.stream import Machine, bytes_of, ceil_div, part_of
 from ceesim.mapping.tiles import (
+    MOST_COMMANDS,
     Nest,
     Tiling,
     maps_per_tile,
@@ -85,9 +86,18 @@ def fits(nest: Nest, tiling: Tiling, machine: Machine, capacity: Capacity) -> bo
     if nest.ofmap_to_dram:
         total_outputs = nest.groups * nest.images * nest.out_rows * nest.out_width * nest.n
         outputs = tiling.groups * tiling.rows * tiling.width * tiling.n
-        size = ceil_div(nest.ofmap_bytes * outputs, total_outputs)
+        size = nest.ofmap_bytes - part_of(nest.ofmap_bytes, total_outputs - outputs, total_outputs)  # rounded up
         needed += size if g_tiles * m_tiles * n_tiles == 1 else 2 * size
     return needed <= capacity.activation_bytes
+
+
+@jit
+def least_fits(nest: Nest, machine: Machine, capacity: Capacity) -> bool:
+    """Whether the smallest tile fits, however many of it there are."""
+    k, n = min(nest.k, machine.fold.rows), min(nest.n, machine.fold.cols)
+    if not nest.has_macs:
+        k, n = nest.k, nest.n
+    return fits(nest, Tiling(1, 1, 1, k, n, 0), machine, capacity)
 
 
 @jit
@@ -102,7 +112,10 @@ def most_needed(nest: Nest, machine: Machine) -> tuple[int, int, int]:
 
 @jit
 def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
-    """[candidates, 9] all tilings that fit: the six fields of `Tiling`, lower bound, bytes loaded, commands at most."""
+    """[candidates, 9] all tilings that fit: the six fields of `Tiling`, lower bound, bytes loaded, commands at most.
+
+    Tilings of more than `MOST_COMMANDS` are left out.
+    """
     k_extents = distinct_extents(nest.k, machine.fold.rows) if nest.has_macs else np.array([nest.k])
     n_extents = distinct_extents(nest.n, machine.fold.cols) if nest.has_macs else np.array([nest.n])
     row_extents = distinct_extents(nest.out_rows, 1)
@@ -128,7 +141,7 @@ def candidates(nest: Nest, machine: Machine, capacity: Capacity) -> Int64s:
                     else:
                         rows, width = 1, width_extents[spatial - len(row_extents) + 1]
                     tiling = Tiling(g, rows, width, k, n, 0)
-                    if not fits(nest, tiling, machine, capacity):
+                    if max_rows(nest, tiling) > MOST_COMMANDS or not fits(nest, tiling, machine, capacity):
                         continue
                     ifmap, mac_times = ifmap_loads(nest, tiling, machine), mac_cycles(nest, tiling, machine)
                     _, m_tiles, _, n_tiles = num_tiles(nest, tiling)

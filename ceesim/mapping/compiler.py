@@ -28,7 +28,7 @@ from ceesim.mapping.fusion import FusedLayer, fuse, maker, multiplications, vect
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import compute_unit
-from ceesim.mapping.plan import PlannedLayer, plan
+from ceesim.mapping.plan import PlannedLayer, expected_cost, plan
 from ceesim.mapping.residency import TILE_SHARES, Pins, no_pins, pin
 from ceesim.mapping.search import RESOLUTION
 from ceesim.mapping.stream import (
@@ -114,28 +114,22 @@ def _planned(
         layers = tuple(_without_head_pools(layer, workload) for layer in layers)
     logits = maker(workload, workload.output)
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    unpinned = plan(layers, output, hardware, machine, queue, no_pins(hardware), sizes), no_pins(hardware)
+    rates = _reach(exit_rates)
+    reach = [1.0] * len(sizes) if rates is None else rates
+    unpinned = plan(layers, output, hardware, machine, queue, no_pins(hardware), sizes, reach), no_pins(hardware)
     if hardware.residency is Residency.NONE:
         return unpinned
-    reach = _reach(exit_rates)
     traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
-    pinned = dict.fromkeys(pin(layers, hardware, reach, traffic, share) for share in TILE_SHARES)
-    options = [(plan(layers, output, hardware, machine, queue, pins, sizes), pins) for pins in pinned]
-    return _cheapest([*options, unpinned], machine, reach or [1.0] * len(sizes))
+    pinned = dict.fromkeys(pin(layers, hardware, rates, traffic, share) for share in TILE_SHARES)
+    options = [(plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins) for pins in pinned]
+    return _cheapest([*options, unpinned], machine, reach)
 
 
 def _cheapest(options: Sequence[_Plan], machine: Machine, reach: Sequence[float]) -> _Plan:
     """What an input is expected to pay least for, layer by layer: by the rule of the mapper, cost before bytes."""
-
-    def expected(planned: Sequence[PlannedLayer], cycle_cost: int, byte_cost: int) -> float:
-        return sum(
-            reach[part.layer.segment - 1] * (cycle_cost * part.choice.cycles + byte_cost * part.choice.dram_bytes)
-            for part in planned
-        )
-
-    costs = [expected(planned, machine.cycle_cost, machine.byte_cost) for planned, _ in options]
+    costs = [expected_cost(planned, reach, machine.cycle_cost, machine.byte_cost) for planned, _ in options]
     alike = [option for option, cost in zip(options, costs, strict=True) if cost <= min(costs) * (1 + 1 / RESOLUTION)]
-    return min(alike, key=lambda option: expected(option[0], 0, 1))
+    return min(alike, key=lambda option: expected_cost(option[0], reach, 0, 1))
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:

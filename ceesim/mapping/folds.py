@@ -10,6 +10,9 @@ k × m, T = n). A product of F folds takes ``overhead + L + (F − 1)·I + S + D
   drain from shadow registers (os), and weights that wait in a second buffer (ws, is), leave room for the next fold's
   while this one streams; I is then the larger of T and the time that the drain or the reload keeps its registers.
 
+Whatever the integers, a fold streams its T steps: neither S nor I is less than T, so that no array multiplies more than
+it has PEs for. (Only arrays of one's own come that near: those without PE latency, or without time to load.)
+
 Cycles are differences of clock edges; the inclusive count is one more. `tests/oracle` moves every operand of every such
 array cycle by cycle and confirms S, D and I, partial folds included.
 
@@ -179,7 +182,7 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
             r = used_rows if array.used_edges else rows
             c = used_cols if array.used_edges else cols
             skew = (r - 1) * array.row_pitch + (c - 1) * array.col_pitch + array.pe_latency + array.edge_registers
-            tail = streamed - 1 + skew
+            tail = max(streamed, streamed - 1 + skew)
             if array.stationary == _OS:
                 load = 0
                 drain_busy = drain = 0
@@ -196,7 +199,8 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
                 reload += max(0, array.row_pitch - array.load_skew_rows) * (r - 1)
                 reload += max(0, array.col_pitch - array.load_skew_cols) * (c - 1)
                 if array.weight_buffers == 1:
-                    interval = max(reload + streamed - 1, r if array.reload_cycles < 0 else array.reload_cycles)
+                    least = r if array.reload_cycles < 0 else array.reload_cycles
+                    interval = max(streamed, reload + streamed - 1, least)
                 else:
                     interval = max(streamed, max(r, reload) if array.reload_cycles < 0 else array.reload_cycles)
             if array.law == _SCALESIM:
@@ -210,6 +214,15 @@ def tile_timing(array: FoldTiming, m: int, k: int, n: int) -> tuple[int, int, in
             occupancy += num_down * num_across * interval
             latency = max(latency, first_load + occupancy - interval + tail)
     return num_folds, down * across, occupancy, latency
+
+
+def one_step(array: FoldTiming) -> int:
+    """Cycles of a full fold of a single step, or from one to the next; a fold of T steps takes no more than T times."""
+    shape = (array.rows, 1, array.cols)
+    if array.stationary != _OS:
+        shape = (1, array.rows, array.cols) if array.stationary == _WS else (array.cols, array.rows, 1)
+    _, _, interval, latency = tile_timing(array, *shape)
+    return max(interval, latency)
 
 
 def gemm_timing(array: FoldTiming, gemm: Gemm) -> GemmTiming:

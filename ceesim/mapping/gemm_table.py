@@ -20,6 +20,8 @@ from ceesim.mapping.gemm_end_to_end import price_product
 from ceesim.mapping.machine import machine_of
 from ceesim.workload.ops import LARGEST_DIMENSION, Gemm
 
+TIMING: Final = "timing"
+"""In the place of a profile: the array of the hardware, whose timing is spelt out."""
 COLUMNS: Final = ("profile", "dataflow", "rows", "cols", "m", "k", "n")
 RESULTS: Final = ("folds", "compute_cycles", "fold_cycles", "interval_cycles", "mapping_efficiency", "utilisation")
 END_TO_END: Final = ("total_cycles", "dram_bytes")
@@ -42,12 +44,13 @@ class Product:
     cells: Mapping[str, str]
 
 
-def read_products(content: bytes, where: str) -> list[Product]:
+def read_products(content: bytes, where: str, hardware: Hardware | None = None) -> list[Product]:
     """The products of a CSV table in UTF-8 with (at least) the columns `COLUMNS`, in any order.
 
     Args:
         content: the file.
         where: its name, for messages.
+        hardware: whose timing the profile `TIMING` stands for.
 
     Raises:
         CeesimError: telling all that is wrong, by line and column; at most twenty problems at once.
@@ -66,7 +69,7 @@ def read_products(content: bytes, where: str) -> list[Product]:
             if not cells:
                 continue
             try:
-                products.append(_product(header, cells, f"{where}:{reader.line_num}"))
+                products.append(_product(header, cells, f"{where}:{reader.line_num}", hardware))
             except CeesimError as error:
                 problems.append(error)
                 if len(problems) == _MOST_PROBLEMS:
@@ -80,19 +83,34 @@ def read_products(content: bytes, where: str) -> list[Product]:
     return products
 
 
-def product_of(cells: Mapping[str, str], where: str) -> Product:
+def array_cells(hardware: Hardware) -> dict[str, str]:
+    """The cells that describe the array of `hardware`."""
+    array = hardware.array
+    return {
+        "profile": TIMING if array.profile is None else array.profile.value,
+        "dataflow": array.dataflow.value,
+        "rows": str(array.rows),
+        "cols": str(array.cols),
+    }
+
+
+def product_of(cells: Mapping[str, str], where: str, hardware: Hardware | None = None) -> Product:
     """The product that `cells`, by column name, describe.
+
+    Args:
+        hardware: whose timing the profile `TIMING` stands for.
 
     Raises:
         OptionError: if a cell cannot be read.
         HardwareError: if the profile does not know the dataflow or the size.
     """
-    profile = _choice(Profile, cells, "profile", where)
+    timing = hardware.array.timing if hardware and cells["profile"] == TIMING else None
+    profile = None if timing else _choice(Profile, cells, "profile", where)
     dataflow = _choice(Dataflow, cells, "dataflow", where)
     rows, cols = (_whole(cells, name, LARGEST_ARRAY, where) for name in ("rows", "cols"))
     m, k, n = (_whole(cells, name, LARGEST_DIMENSION, where) for name in ("m", "k", "n"))
     try:
-        array = fold_timing(rows, cols, dataflow, profile)
+        array = fold_timing(rows, cols, dataflow, profile, timing)
     except HardwareError as error:
         raise HardwareError(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix) from None
     return Product(array, Gemm(m, k, n), cells)
@@ -142,12 +160,12 @@ def _check_header(header: Sequence[str], where: str) -> None:
             raise OptionError(f"column {name} is for the result", where=f"{where}:1", fix="remove or rename the column")
 
 
-def _product(header: Sequence[str], cells: Sequence[str], where: str) -> Product:
+def _product(header: Sequence[str], cells: Sequence[str], where: str, hardware: Hardware | None) -> Product:
     if len(cells) != len(header):
         raise OptionError(
             "a line of another length than the first", where=where, got=f"{len(cells)} cells", expected=f"{len(header)}"
         )
-    return product_of(dict(zip(header, (cell.strip() for cell in cells), strict=True)), where)
+    return product_of(dict(zip(header, (cell.strip() for cell in cells), strict=True)), where, hardware)
 
 
 def _choice(kind: type[_Choice], cells: Mapping[str, str], name: str, where: str) -> _Choice:

@@ -45,6 +45,7 @@ from ceesim.mapping.stream import (
     ceil_div,
     flush_store,
     locate,
+    part_of,
     put,
     put_transfer,
 )
@@ -211,7 +212,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             first_pixel = (first_map * nest.out_rows + row_first) * nest.out_width + width_first
             channel = g_tile * tiling.groups * nest.n + n_tile * tiling.n
             if n_tiles * g_tiles == 1:
-                cursor[PENDING_OFFSET] = nest.ofmap_bytes * outputs // total_outputs
+                cursor[PENDING_OFFSET] = part_of(nest.ofmap_bytes, outputs, total_outputs)
                 cursor[PENDING_RUN_BYTES] = ofmap_bytes
                 cursor[PENDING_PIXELS], cursor[PENDING_STRIDE] = 1, 0
             else:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ceesim.hardware.model import ExitPlacement, Hardware
 from ceesim.mapping.fusion import POOLS, FusedLayer
+from ceesim.mapping.limits import LARGEST_COUNT, beyond_count
 from ceesim.mapping.tiles import Nest
 from ceesim.program.command import Amount, Unit
 from ceesim.units import ceil_div
@@ -52,6 +53,9 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
 
     Inputs share the weights. The two operands of a matrix product are both per input, so a batch is that many products
     more. Stored constants of vector ops come with every map.
+
+    Raises:
+        MappingError: if it counts more than 64 bits hold.
     """
     op = layer.main
     unit = compute_unit(layer, hardware)
@@ -88,7 +92,7 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
     groups = gemm.count if gemm else channels if pooled else 1
     if op.kind is OpKind.MATMUL:
         groups, loaded, images = images * groups, images * loaded, 1
-    return Nest(
+    nest = Nest(
         has_macs=int(gemm is not None),
         mac_unit=int(unit),
         mac_lanes=0 if unit is Unit.ARRAY else lanes or 2**40,
@@ -124,6 +128,9 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
         exponentials=exponentials,
         vector_reads=all_reads,
     )
+    if max(nest) > LARGEST_COUNT or nest.groups * nest.images * rows * width * nest.k * nest.n > LARGEST_COUNT:
+        raise beyond_count(nest, op.name)
+    return nest
 
 
 def weight_bytes(op: Op, hardware: Hardware) -> int:

@@ -5,6 +5,10 @@ map that is still to be read (residual branches included), else it goes to DRAM 
 bands. If a layer then finds no tiling at all, the largest map that only waits there is sent to DRAM and planning
 starts over.
 
+A map that stays may leave others so little room that their weights or ifmaps are loaded many times over. Maps beside
+which a layer is much dearer than it were alone are therefore sent away on trial, one after the other, and stay away
+where that is cheaper for the whole network, by the rule of the mapper.
+
 Of a batch every map is there once per input; behind an exit only the maps of those that are left.
 
 Tiles are chosen by the rule of the flat memory, under `dram.model: banked` as well: there the Program that comes of
@@ -25,7 +29,7 @@ from ceesim.mapping.candidates import Capacity, most_needed
 from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.residency import Pins
-from ceesim.mapping.search import Choice, choose
+from ceesim.mapping.search import RESOLUTION, Choice, choose
 from ceesim.mapping.stream import Machine
 from ceesim.mapping.tiles import Nest
 from ceesim.program.command import Amount
@@ -34,12 +38,36 @@ from ceesim.units import ceil_div, format_bytes
 
 @dataclass(frozen=True, slots=True)
 class PlannedLayer:
-    """A layer with its loop nest, its tiling, and which of its sources come from DRAM."""
+    """A layer with its loop nest, its tiling, and which of its sources come from DRAM.
+
+    Args:
+        beside: maps in the activation buffer that leave its bands less room than they could use; its own result too.
+        alone: the tiling it would have without them; `choice` if there are none.
+    """
 
     layer: FusedLayer
     nest: Nest
     choice: Choice
     from_dram: tuple[bool, ...]
+    beside: tuple[str, ...]
+    alone: Choice
+
+    @property
+    def dram_bytes(self) -> int:
+        """Loaded and stored."""
+        return self.choice.dram_bytes + (self.nest.ofmap_bytes if self.nest.ofmap_to_dram else 0)
+
+
+def expected_cost(planned: Sequence[PlannedLayer], reach: Sequence[float], cycle_cost: int, byte_cost: int) -> float:
+    """What an input pays on the average, layer by layer, if it gets as far as segment i with probability `reach[i-1]`.
+
+    Args:
+        cycle_cost, byte_cost: see `Machine`.
+    """
+    return sum(
+        reach[part.layer.segment - 1] * (cycle_cost * part.choice.cycles + byte_cost * part.dram_bytes)
+        for part in planned
+    )
 
 
 def plan(
@@ -50,22 +78,54 @@ def plan(
     queue: tuple[int, ...],
     pins: Pins,
     batch: Sequence[int],
+    reach: Sequence[float],
 ) -> tuple[PlannedLayer, ...]:
     """Place and tile all `layers`.
 
     Args:
         output: the tensor that must end in DRAM, the final logits.
         batch: [segments] inputs that run each segment, never growing.
+        reach: [segments] share of inputs that get as far.
 
     Raises:
         MappingError: if a layer fits under no tiling, with what it needs and what there is.
     """
-    sent_away: set[str] = set()
-    while True:
-        planned = _attempt(layers, output, hardware, machine, queue, pins, batch, sent_away)
-        if isinstance(planned, tuple):
-            return planned
-        sent_away.add(planned)
+
+    def placed(away: frozenset[str]) -> tuple[tuple[PlannedLayer, ...], frozenset[str]]:
+        while True:
+            planned = _attempt(layers, output, hardware, machine, queue, pins, batch, away)
+            if isinstance(planned, tuple):
+                return planned, away
+            away |= {planned}
+
+    def cost(planned: Sequence[PlannedLayer]) -> float:
+        return expected_cost(planned, reach, machine.cycle_cost, machine.byte_cost)
+
+    planned, away = placed(frozenset())
+    tried: set[str] = set()
+    while (name := _most_in_the_way(planned, reach, machine, cost(planned) / RESOLUTION, tried)) is not None:
+        tried.add(name)
+        try:
+            others, also_away = placed(away | {name})
+        except MappingError:  # what fits beside it on chip need not fit its bands
+            continue
+        if cost(others) < cost(planned) * (1 - 1 / RESOLUTION):
+            planned, away = others, also_away
+    return planned
+
+
+def _most_in_the_way(
+    planned: Sequence[PlannedLayer], reach: Sequence[float], machine: Machine, least: float, tried: set[str]
+) -> str | None:
+    """The map beside which layers cost most more than alone; None if that is below `least` for all that are untried."""
+    lost: dict[str, float] = {}
+    for part in planned:
+        slower, more_bytes = part.choice.cycles - part.alone.cycles, part.choice.dram_bytes - part.alone.dram_bytes
+        loss = reach[part.layer.segment - 1] * (machine.cycle_cost * slower + machine.byte_cost * more_bytes)
+        for name in part.beside:
+            lost[name] = lost.get(name, 0) + loss
+    worth = {name: loss for name, loss in lost.items() if name not in tried and loss > least}
+    return max(worth, key=lambda name: worth[name], default=None)
 
 
 def _attempt(
@@ -76,7 +136,7 @@ def _attempt(
     queue: tuple[int, ...],
     pins: Pins,
     batch: Sequence[int],
-    sent_away: set[str],
+    sent_away: frozenset[str],
 ) -> tuple[PlannedLayer, ...] | str:
     """The plan, or the map that must go to DRAM for one to exist."""
     bits = hardware.precision.activation_bits
@@ -85,6 +145,7 @@ def _attempt(
         return ceil_div(images * elements * bits, 8)
 
     last_use = {source: i for i, layer in enumerate(layers) for source in layer.sources}
+    pooled = _side_names(layers)
     held: dict[str, int] = {}  # elements of one input's map
     planned: list[PlannedLayer] = []
     for i, layer in enumerate(layers):
@@ -107,13 +168,19 @@ def _attempt(
         if choice is None:
             idle = {name: size for name, size in held.items() if name not in layer.sources}
             victims = idle or {name: held[name] for name in layer.sources if name in held}
-            victims = {name: size for name, size in victims.items() if name not in _side_names(layers)}
+            victims = {name: size for name, size in victims.items() if name not in pooled}
             if not victims:
                 raise _does_not_fit(layer, hardware, pins, free, images)
             return max(victims, key=lambda name: (victims[name], name))
-        planned.append(PlannedLayer(layer, nest, choice, from_dram))
-        if not nest.ofmap_to_dram and not is_logits:
+        beside, alone = tuple(name for name in held if name not in pooled), choice
+        stays = not nest.ofmap_to_dram and not is_logits
+        if stays:
             held[layer.output] = layer.output_elements
+            beside = (*beside, layer.output)
+        whole = _capacity(nest, machine, hardware, pins, hardware.buffers.activation_bytes - side_bytes)
+        if whole != capacity:
+            alone = _choose(nest, machine, whole, queue) or choice
+        planned.append(PlannedLayer(layer, nest, choice, from_dram, beside if whole != capacity else (), alone))
         held.update(layer.side_outputs)
         held = {name: size for name, size in held.items() if last_use.get(name, -1) > i}
     return tuple(planned)

@@ -66,7 +66,7 @@ def pin(
     sizes = [(layer, weight_bytes(layer.main, hardware)) for layer in layers if layer.main.num_weights]
     array, precision = hardware.array, hardware.precision
     widest = max(precision.weight_bits, precision.activation_bits)  # an activation may stand in for a weight
-    least = 2 * ceil_div(array.cols * (array.rows * widest + precision.psum_bits), 8)
+    least = 2 * array.weight_tile_bytes(widest, precision.psum_bits)
     heads = [(layer.main.name, size) for layer, size in sizes if layer.is_head]
     backbone = [(layer.main.name, size) for layer, size in sizes if not layer.is_head]
     head_reserve, reserve = (max(least, int(tile_share * size)) for size in (buffers.head_bytes, buffers.weight_bytes))

@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ceesim.mapping.candidates import BOUND, BYTES, COMMANDS, Capacity, candidates, tiling_of
+from ceesim.mapping.candidates import BOUND, BYTES, COMMANDS, Capacity, candidates, least_fits, tiling_of
+from ceesim.mapping.limits import beyond_commands, beyond_count, check
 from ceesim.mapping.loops import emit
 from ceesim.mapping.stream import (
     AMOUNTS,
@@ -40,6 +41,8 @@ from ceesim.program.jit import jit
 
 _FIELDS: Final = 6
 RESOLUTION: Final = 128
+MOST_COST: Final = float(1 << 59)
+"""Of a candidate by its bound: what it costs when timed, a few times that, still fits 64 bits."""
 
 
 class Choice(NamedTuple):
@@ -93,14 +96,18 @@ def in_order(table: Int64s, steps: Int64s, order: Int64s) -> Int64s:
 
 @jit
 def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prune: bool) -> Int64s:
-    """[10] best tiling's six fields, its cycles (−1: none fits), its load bytes, candidates, candidates timed.
+    """[10] best tiling's six fields, its cycles, its load bytes, candidates, candidates timed (0: there is none).
 
-    What is minimised is a cost linear in cycles and bytes (`Machine.cycle_cost`, `Machine.byte_cost`).
+    What is minimised is a cost linear in cycles and bytes (`Machine.cycle_cost`, `Machine.byte_cost`). If the dearest
+    candidate costs more than can be counted, no candidate is timed either.
     """
     table = candidates(nest, machine, capacity)
     best = np.full(10, -1, np.int64)
     best[8], best[9] = len(table), 0
     if len(table) == 0:
+        return best
+    dearest = float(table[:, BOUND].max()) * machine.cycle_cost + float(table[:, BYTES].max()) * machine.byte_cost
+    if dearest > MOST_COST:
         return best
     least = table[:, BOUND] * machine.cycle_cost + table[:, BYTES] * machine.byte_cost
     resolution = max(1, least.min() // RESOLUTION)
@@ -114,7 +121,7 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
     best_step, best_commands = 0, 0
     for index in in_order(table, steps, order):
         row, step = table[index], steps[index]
-        if prune and best[6] >= 0:
+        if prune and best[9] > 0:
             if step > best_step:
                 break
             if step == best_step and (row[BYTES], row[COMMANDS]) >= (best[7], best_commands):
@@ -122,7 +129,7 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
         cycles = first_cycles if index == first else time_alone(nest, tiling_of(row), machine, queue)
         best[9] += 1
         step = (cycles * machine.cycle_cost + row[BYTES] * machine.byte_cost) // resolution
-        if best[6] < 0 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
+        if best[9] == 1 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
             best[:6] = row[:6]
             best[6], best[7], best_step, best_commands = cycles, row[BYTES], step, row[COMMANDS]
     return best
@@ -134,9 +141,17 @@ def choose(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, *, p
     Args:
         queue: [units] DMA queues as in `Program.queue`.
         prune: False times every candidate (for tests).
+
+    Raises:
+        MappingError: if the layer is beyond what can be counted or looked at (`ceesim.mapping.limits`).
     """
+    check(nest, machine, capacity)
     best = search(nest, machine, capacity, queue, prune)
-    if best[6] < 0:
+    if best[8] and not best[9]:
+        raise beyond_count(nest)
+    if not best[8] and least_fits(nest, machine, capacity):
+        raise beyond_commands(nest)
+    if not best[8]:
         return None
     values = [int(value) for value in best]
     return Choice(Tiling(*values[:_FIELDS]), values[6], values[7], values[8], values[9])

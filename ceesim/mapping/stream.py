@@ -121,6 +121,13 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 @jit
+def part_of(total: int, part: int, whole: int) -> int:
+    """The share total · part / whole, rounded down; products on the way exceed neither that nor whole²."""
+    each, rest = total // whole, total % whole
+    return each * part + (rest * part // whole if rest else 0)
+
+
+@jit
 def bytes_of(elements: int, bits: int) -> int:
     """Bytes that hold `elements` values of `bits` each, packed."""
     return ceil_div(elements * bits, 8)
@@ -139,24 +146,23 @@ def transfer(machine: Machine, num_bytes: int, runs: int, is_load: bool) -> tupl
     if machine.cycles_numerator == 0:
         return 0, machine.setup_cycles + (machine.dram_latency_cycles if is_load else 0), beats, requests
     data = max(beats, ceil_div(num_bytes * machine.cycles_numerator, machine.cycles_denominator))
-    beats_per_request = ceil_div(min(run_bytes, machine.request_bytes), machine.beat_bytes)
-    occupancy, latency = paced(machine, data, requests, beats_per_request, is_load)
+    occupancy, latency = paced(machine, data, beats, requests, is_load)
     return occupancy, latency, beats, requests
 
 
 @jit
-def paced(machine: Machine, data: int, requests: int, beats_per_request: int, is_load: bool) -> tuple[int, int]:
-    """(occupancy, latency) of a DMA command whose bytes take `data` cycles once they flow.
+def paced(machine: Machine, data: int, beats: int, requests: int, is_load: bool) -> tuple[int, int]:
+    """(occupancy, latency) of a DMA command whose bytes, in that many beats, take `data` cycles once they flow.
 
     `max_outstanding` = W requests are in flight, then the queue waits for the memory: a full window followed by another
-    costs max(W·d, L+d+c), where d is what one request takes, on the bus or at the pace of the data, whichever is
-    longer. A shorter load costs no more than that, but at least half of L+data+2c: two commands overlap at most. Stores
-    are posted.
+    costs max(W·d, L+d+c), where d is what one request takes on average: its beats on the bus, in whole ones, or its
+    share of the data, whichever is longer. A shorter load costs no more than that, but at least half of L+data+2c: two
+    commands overlap at most. Stores are posted. Of the same beats, fewer cycles of data never take longer.
     """
     if not is_load:
         occupancy = data + machine.turnaround_cycles
         return occupancy, machine.setup_cycles + occupancy
-    outstanding = machine.max_outstanding
+    outstanding, beats_per_request = machine.max_outstanding, ceil_div(beats, requests)
     occupancy = data + waits(machine, requests // outstanding, data, requests, beats_per_request)
     if requests < outstanding:
         in_flight = ceil_div(machine.dram_latency_cycles + data + 2 * machine.turnaround_cycles, 2)
@@ -174,12 +180,9 @@ def waits(machine: Machine, windows: int, data: int, requests: int, beats_per_re
 
     Rounded once, so that slower data never end sooner.
     """
-    others = machine.max_outstanding - 1
-    least = machine.dram_latency_cycles + machine.turnaround_cycles
-    on_bus = windows * (least - others * beats_per_request)
-    whole, rest = data // requests, data % requests
-    of_data = windows * (least - others * whole) - others * windows * rest // requests
-    return max(0, min(on_bus, of_data))
+    others = windows * (machine.max_outstanding - 1)
+    hidden = max(others * beats_per_request, part_of(data, others, requests))
+    return max(0, windows * (machine.dram_latency_cycles + machine.turnaround_cycles) - hidden)
 
 
 @jit

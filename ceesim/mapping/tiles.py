@@ -7,7 +7,7 @@ its inputs one by one. Weights are the same for all maps.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ceesim.mapping.stream import (
     PENDING_OFFSET,
@@ -19,11 +19,14 @@ from ceesim.mapping.stream import (
     bytes_of,
     ceil_div,
     locate,
+    part_of,
 )
 from ceesim.program.command import Amount, Int64s
 from ceesim.program.jit import jit
 
 IFMAP_DRAM = int(Amount.IFMAP_DRAM_BYTES)
+MOST_COMMANDS: Final = 1 << 22
+"""Of one layer: tilings of more are not looked at, for they take gigabytes to write down and minutes to compare."""
 
 
 class Nest(NamedTuple):
@@ -121,7 +124,7 @@ def span(first: int, count: int, stride: int, kernel: int, pad: int, size: int) 
 @jit
 def share(total: int, before: int, now: int, whole: int) -> int:
     """The part of `total` that belongs to `now` of `whole` units after `before`; the parts sum to `total` exactly."""
-    return total * (before + now) // whole - total * before // whole
+    return part_of(total, before + now, whole) - part_of(total, before, whole)
 
 
 @jit
@@ -232,10 +235,10 @@ def locate_ofmap(
     outputs, pixels = nest.groups * nest.n, nest.images * nest.out_rows * nest.out_width
     kept = max(nest.ofmap_bytes * 8 // machine.activation_bits // outputs, 1)  # pixels behind a fused pool
     pixel_bytes = bytes_of(outputs, machine.activation_bits)
-    first = kept * first_pixel // pixels
+    first = part_of(kept, first_pixel, pixels)
     cursor[PENDING_OFFSET] = first * pixel_bytes + channel * machine.activation_bits // 8
     cursor[PENDING_RUN_BYTES] = bytes_of(channels, machine.activation_bits)
-    cursor[PENDING_PIXELS] = kept * (first_pixel + m) // pixels - first
+    cursor[PENDING_PIXELS] = part_of(kept, first_pixel + m, pixels) - first
     cursor[PENDING_STRIDE] = pixel_bytes
 
 

@@ -192,6 +192,25 @@ class Program:
         """Number of early exits N."""
         return len(self.decisions)
 
+    @property
+    def moves(self) -> npt.NDArray[np.bool_]:
+        """[commands] whether a command is a DMA transfer."""
+        return np.isin(self.unit, (Unit.LOAD, Unit.STORE))
+
+    @property
+    def in_head(self) -> npt.NDArray[np.bool_]:
+        """[layers] whether a layer belongs to an exit: its head, or its decision."""
+        return np.array([layer.is_head for layer in self.layers], np.bool_)
+
+    @property
+    def late(self) -> npt.NDArray[np.bool_]:
+        """[exits + 1, layers] whether a layer lies behind an exit: what it does for an input that left there is wasted.
+
+        All False where exits are not taken.
+        """
+        segments = np.array([layer.segment for layer in self.layers])
+        return (segments > np.arange(1, self.num_exits + 2)[:, None]) & self.takes_exits
+
     def command(self, index: int) -> Command:
         """Row `index` for people."""
         return Command(

@@ -13,6 +13,7 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
 from ceesim.results.dram import dram_sentence
 from ceesim.results.exit_value import exit_values
+from ceesim.results.policy_text import policy_text
 from ceesim.results.rounding import rounding_sentence
 from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
@@ -20,7 +21,7 @@ from ceesim.results.tables import exits, layers
 from ceesim.results.terminal import plain_table
 from ceesim.results.verdict import less, verdict
 from ceesim.sim.result import RunResult
-from ceesim.units import format_bytes, format_picojoules, format_seconds
+from ceesim.units import cycles_to_seconds, format_bytes, format_picojoules, format_seconds
 
 PAGE_WIDTH: Final = 120
 """Columns of the page where it is not shown on a terminal."""
@@ -58,7 +59,7 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
     lines = [
         Text(f"{trace.workload.name}{width} on {hardware.name}", style="bold"),
         Text(
-            f"{trace.dataset} {trace.split}, {trace.num_inputs:,} inputs; policy {_policy(numbers['policy'])}; "
+            f"{trace.dataset} {trace.split}, {trace.num_inputs:,} inputs; policy {policy_text(numbers['policy'])}; "
             f"{array.rows}×{array.cols} {array.dataflow.value} at {hardware.clock_hz / 1e6:g} MHz, "
             f"lookahead {hardware.control.lookahead.value}; engine {result.engine}"
         ),
@@ -72,17 +73,6 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
     if (told := rounding_sentence(trace)) is not None:
         lines.append(Text(told))
     return lines
-
-
-def _policy(record: dict[str, Any]) -> str:
-    settings = [f"{key} {_short(value)}" for key, value in record.items() if key != "name" and value is not None]
-    return " ".join([str(record["name"]), *settings])
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join("–" if item is None else f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _exits(result: RunResult) -> Table:
@@ -102,7 +92,7 @@ def _exits(result: RunResult) -> Table:
             f"{row['num_inputs']:,}",
             f"{row['num_inputs'] / num_inputs:.1%}",
             f"{row['latency_cycles']:,}",
-            format_seconds(row["latency_cycles"] / result.hardware.clock_hz),
+            format_seconds(cycles_to_seconds(row["latency_cycles"], result.hardware.clock_hz)),
             format_picojoules(row["energy_pj"]),
             format_bytes(row["dram_bytes"]),
             format_bytes(row["wasted_dram_bytes"]),
@@ -181,8 +171,8 @@ def _comparison(numbers: dict[str, Any]) -> Table:
         fixed = None if static is None else static["latency_cycles"][name]
         table.add_row(
             f"latency {name}",
-            "–" if fixed is None else format_seconds(fixed / clock_hz),
-            format_seconds(latencies[name] / clock_hz),
+            "–" if fixed is None else format_seconds(cycles_to_seconds(fixed, clock_hz)),
+            format_seconds(cycles_to_seconds(latencies[name], clock_hz)),
             f"{1 - latencies[name] / fixed:.2%}" if fixed else "–",
             "",
         )

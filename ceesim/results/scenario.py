@@ -17,6 +17,7 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
+from ceesim.units import cycles_to_seconds
 
 SCENARIO_SCHEMA: Final = "ceesim.scenario/1"
 JOULES_PER_PJ: Final = 1e-12
@@ -46,7 +47,7 @@ def played_measures(played: Played, clock_hz: int) -> dict[str, Any]:
             **{f"p{percent}": value for percent, value in played.latency_percentiles.items()},
             "max": played.latency_max,
         },
-        "latency_s": {"mean": played.latency.mean / clock_hz},
+        "latency_s": {"mean": cycles_to_seconds(played.latency.mean, clock_hz)},
         "energy_pj": {
             "mean": pj,
             "by_component": {
@@ -61,7 +62,7 @@ def played_measures(played: Played, clock_hz: int) -> dict[str, Any]:
         "wasted_macs": {"mean": played.wasted_macs / served},
         "wasted_dram_bytes": {"mean": played.wasted_dram_bytes / served},
         "power_w": float(played.energy.total[0]) * JOULES_PER_PJ * clock_hz / max(played.end_cycle, 1),
-        "edp_js": pj * JOULES_PER_PJ * played.latency.mean / clock_hz,
+        "edp_js": pj * JOULES_PER_PJ * cycles_to_seconds(played.latency.mean, clock_hz),
         "throughput_per_s": played.num_served * clock_hz / max(played.end_cycle, 1),
         "deadline_misses": None if played.num_late is None else played.num_late + played.num_dropped,
     }

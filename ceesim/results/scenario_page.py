@@ -17,7 +17,7 @@ from ceesim.results.verdict import less
 from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult
 from ceesim.sim.scenarios.statistics import Estimate
-from ceesim.units import PICOSECONDS_PER_SECOND, format_picojoules, format_seconds
+from ceesim.units import PICOSECONDS_PER_SECOND, cycles_to_seconds, format_picojoules, format_seconds
 
 
 def scenario_parts(result: ScenarioResult, hardware: Hardware) -> list[RenderableType]:
@@ -47,18 +47,18 @@ def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
         table.add_row(name, "–" if result.static is None else show(result.static), show(result.dynamic))
 
     def time(estimate: Estimate) -> str:
-        text = format_seconds(estimate.mean / clock_hz)
+        text = format_seconds(cycles_to_seconds(estimate.mean, clock_hz))
         return (
             text
             if estimate.ci95 is None
-            else f"{text} ± {format_seconds((estimate.ci95[1] - estimate.mean) / clock_hz)}"
+            else f"{text} ± {format_seconds(cycles_to_seconds(estimate.ci95[1] - estimate.mean, clock_hz))}"
         )
 
     line("arrived / served / dropped", lambda p: f"{p.num_arrived:,} / {p.num_served:,} / {p.num_dropped:,}")
     line("load", lambda p: "–" if p.load is None else f"{p.load:.3f}")
     line("throughput", lambda p: f"{p.num_served * clock_hz / max(p.end_cycle, 1):,.1f}/s")
     line("waiting", lambda p: time(p.waiting))
-    line("service", lambda p: format_seconds((p.latency.mean - p.waiting.mean) / clock_hz))
+    line("service", lambda p: format_seconds(cycles_to_seconds(p.latency.mean - p.waiting.mean, clock_hz)))
     line("latency", lambda p: time(p.latency))
     line("queue length, mean / most", lambda p: f"{p.queue_mean:.2f} / {p.queue_most}")
     line("units busy", lambda p: f"{sum(p.unit_utilisation) / len(p.unit_utilisation):.1%}")

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ceesim.exits.metrics import mean_interval
 from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.table import energy_table
 from ceesim.program.command import Int64s
@@ -18,12 +19,11 @@ from ceesim.results.scenario import JOULES_PER_PJ, OPERANDS, played_measures
 from ceesim.sim.costs import Priced
 from ceesim.sim.result import RunResult
 from ceesim.sim.scenarios.statistics import saved
+from ceesim.units import ceil_div, cycles_to_seconds
 from ceesim.workload.flops import Convention
 
 SCHEMA: Final = "ceesim.summary/1"
 PERCENTILES: Final = (50, 95, 99)
-NUM_RESAMPLES: Final = 2000
-SEED: Final = 0
 REDUCED: Final = ("macs", "flops", "latency", "energy", "dram_bytes")
 
 
@@ -82,7 +82,7 @@ def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, An
             **{f"p{percent}": percentile(costs.latency_cycles, counts, percent) for percent in PERCENTILES},
             "max": int(costs.latency_cycles[counts > 0].max()),
         },
-        "latency_s": {"mean": latency / clock_hz},
+        "latency_s": {"mean": cycles_to_seconds(latency, clock_hz)},
         "energy_pj": {
             "mean": mean(energy.total),
             "by_component": {component.key: mean(energy.by_component[:, component]) for component in Component},
@@ -95,7 +95,7 @@ def _measures(result: RunResult, priced: Priced, counts: Int64s) -> dict[str, An
         "wasted_macs": {"mean": mean(costs.wasted_macs)},
         "wasted_dram_bytes": {"mean": mean(costs.wasted_dram_bytes)},
         "power_w": joules * clock_hz / mean(costs.occupancy_cycles),
-        "edp_js": joules * latency / clock_hz,
+        "edp_js": joules * cycles_to_seconds(latency, clock_hz),
         "throughput_per_s": clock_hz / mean(costs.occupancy_cycles),
         "deadline_misses": None,
     }
@@ -105,7 +105,7 @@ def percentile(values: Int64s, counts: Int64s, percent: int) -> int:
     """Nearest-rank percentile of `values` that occur `counts` times each."""
     order = np.argsort(values, kind="stable")
     below = np.cumsum(counts[order])
-    rank = -(-percent * int(below[-1]) // 100)
+    rank = ceil_div(percent * int(below[-1]), 100)
     return int(values[order][np.searchsorted(below, rank)])
 
 
@@ -123,13 +123,6 @@ def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
     """95% bootstrap interval of each reduction, over inputs; none from a single one."""
     if counts.sum() < 2:
         return {}
-    generator = np.random.default_rng(SEED)
-    resampled = generator.multinomial(counts.sum(), counts / counts.sum(), size=NUM_RESAMPLES) / counts.sum()
-
-    def of(dynamic: npt.NDArray[Any], static: npt.NDArray[Any]) -> list[float]:
-        reductions = 1 - resampled @ dynamic / float(static[-1])
-        return [float(bound) for bound in np.quantile(reductions, (0.025, 0.975))]
-
     pairs = {
         "macs": (result.dynamic.path_macs, result.static.path_macs),
         "flops": (result.dynamic.path_flops, result.static.path_flops),
@@ -137,4 +130,6 @@ def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
         "energy": (result.energy(result.dynamic).total, result.energy(result.static).total),
         "dram_bytes": (result.dynamic.costs.dram_bytes, result.static.costs.dram_bytes),
     }
-    return {name: of(dynamic, static) for name, (dynamic, static) in pairs.items()}
+    return {
+        name: list(mean_interval(counts, 1 - dynamic / float(static[-1]))) for name, (dynamic, static) in pairs.items()
+    }

@@ -1,9 +1,17 @@
-"""How tables look on a terminal: one style, names on the left, numbers on the right."""
+"""How pages and tables look on a terminal: one style, names on the left, numbers on the right."""
 
 from __future__ import annotations
 
+import sys
+
 from rich import box
+from rich.console import Console
 from rich.table import Table
+
+
+def console_of(width: int) -> Console:
+    """Standard output, as wide as the terminal, or `width` columns where it is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else width)
 
 
 def plain_table(title: str, *columns: str) -> Table:

@@ -25,7 +25,9 @@ import numpy.typing as npt
 from ceesim.errors import OptionError
 from ceesim.program.command import DRAM_AMOUNTS, NO_COMMAND, Amount, Int64s, Program, Timeline, Unit
 from ceesim.results.write import write_text
+from ceesim.sim.machine import happened as happened_before
 from ceesim.sim.result import RunResult
+from ceesim.units import ceil_div
 
 Event: TypeAlias = dict[str, Any]
 
@@ -80,7 +82,9 @@ def timeline(result: RunResult, exit_index: int | None = None) -> dict[str, Any]
     program, costs = priced.program, priced.costs
     leaves = wanted != last and program.takes_exits
     latency, end = int(costs.latency_cycles[row]), int(costs.occupancy_cycles[row])
-    happened = costs.timeline.start_cycles < latency if leaves else np.ones(program.num_commands, np.bool_)
+    happened = np.ones(program.num_commands, np.bool_)
+    if leaves:
+        happened = happened_before(program, costs.timeline.start_cycles, row + 1, latency)
     wasted = happened & (program.segment > row + 1) if leaves else np.zeros(program.num_commands, np.bool_)
     spans = _share_out(program, costs.timeline.start_cycles, happened, wasted)
     events = [
@@ -160,7 +164,7 @@ def _share_out(
     is_new = np.concatenate([[True], (np.diff(kind) != 0).any(axis=0)])
     begins = np.flatnonzero(is_new)
     position = np.arange(len(rows)) - np.repeat(begins, np.diff(np.append(begins, len(rows))))
-    largest = 1 if len(rows) <= MOST_SPANS else -(-len(rows) // MOST_SPANS)
+    largest = 1 if len(rows) <= MOST_SPANS else ceil_div(len(rows), MOST_SPANS)
     firsts = np.flatnonzero(position % largest == 0)
     lasts = np.append(firsts[1:], len(rows)) - 1
     of_command = np.full(program.num_commands, -1, np.int64)
@@ -253,7 +257,7 @@ def _arrows(program: Program, spans: _Spans) -> Iterator[Event]:
 
 def _bandwidth(program: Program, start: Int64s, happened: npt.NDArray[np.bool_], end: int) -> Iterator[Event]:
     """Bytes per cycle between the chip and DRAM, averaged over equal bins."""
-    width = max(-(-end // MOST_BINS), 1)
+    width = max(ceil_div(end, MOST_BINS), 1)
     edges = np.arange(0, end + width, width)
     moved = program.amounts[:, list(DRAM_AMOUNTS)].sum(axis=1)
     total = np.zeros(len(edges))

@@ -159,9 +159,7 @@ def _sum_up(
     layers = layers.reshape(num_exits, num_layers, NUM_AMOUNTS).cumsum(axis=0)
     busy = np.zeros((num_exits, NUM_UNITS), np.int64)
     np.add.at(busy, (first[order], program.unit[order]), program.occupancy_cycles[order])
-    late = np.array([layer.segment for layer in program.layers]) > np.arange(1, num_exits + 1)[:, None]
-    late &= program.takes_exits
-    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)
+    late, in_head = program.late, program.in_head
     return ExitCosts(
         latency_cycles=np.array(latency),
         occupancy_cycles=np.array(ends),

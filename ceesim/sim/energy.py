@@ -109,9 +109,7 @@ def exit_energy(
 def exit_activity(program: Program, costs: ExitCosts, hardware: Hardware, density: Mapping[str, float]) -> Activity:
     """What happens until each exit is left; see `exit_energy`."""
     gated = _gated(program, costs.layer_macs, density)
-    in_head = np.array([layer.is_head for layer in program.layers], np.bool_)
-    late = np.array([layer.segment for layer in program.layers]) > np.arange(1, len(gated) + 1)[:, None]
-    late &= program.takes_exits
+    in_head, late = program.in_head, program.late
     kinds = _kinds_of_macs(program)
     return Activity(
         path=actions(costs.amounts - costs.wasted - costs.heads, hardware, (gated * ~in_head * ~late) @ kinds),
@@ -144,7 +142,7 @@ def transferring_cycles(program: Program, costs: ExitCosts) -> Int64s:
 def _transfers(program: Program, costs: ExitCosts, row: int) -> tuple[Int64s, Int64s]:
     """Begin and end of every transfer before leaving at exit `row`, in order of begin."""
     begin = costs.timeline.start_cycles
-    moves = (program.unit <= Unit.STORE) & (begin != NOT_STARTED)
+    moves = program.moves & (begin != NOT_STARTED)
     if row < program.num_exits and program.takes_exits:
         moves &= begin < costs.latency_cycles[row]  # what starts later and still happens takes no time
     order = np.argsort(begin[moves], kind="stable")
@@ -169,11 +167,10 @@ def layer_energy(
     amounts = np.zeros((num_layers, NUM_AMOUNTS), np.int64)
     np.add.at(amounts, program.layer, program.amounts)
     gated = _gated(program, amounts[:, Amount.MACS][None], density)[0]
-    in_head = np.array([layer.is_head for layer in program.layers], np.int64)
+    in_head = program.in_head.astype(np.int64)
     counts = actions(amounts, hardware, gated[:, None] * _kinds_of_macs(program))
     moving = np.zeros(num_layers, np.int64)
-    dma = program.unit <= Unit.STORE
-    np.add.at(moving, program.layer[dma], program.occupancy_cycles[dma])
+    np.add.at(moving, program.layer[program.moves], program.occupancy_cycles[program.moves])
     transferring = int(transferring_cycles(program, costs)[-1])
     activity = Activity(
         path=counts * (1 - in_head)[:, None],

@@ -105,7 +105,7 @@ def test_shared_weights_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[st
         (["vit", "--convention", "table1"], "error: vit: the convention table1 is defined for the networks of Table I"),
         (["vit", "--input-shape", "3,8,8"], "error: vit: a shipped network has its own input shape"),
         (["OWN:network"], "the shape of one input is not known\n  fix: add --input-shape 3,32,32"),
-        (["OWN:network", "--input-shape", "1,x"], "error: --input-shape: not a shape (got 1,x"),
+        (["OWN:network", "--input-shape", "1,x"], "error: --input-shape: not a list of sizes (got 1,x"),
         (["vggsmall", "--width", "0"], "width out of range"),
         (["OWN:network", "--width", "0.5"], "classes and width belong to shipped networks"),
         (["OWN:absent", "--input-shape", "1,8,8"], "absent is no module and makes none (got nothing of that name)"),
@@ -125,3 +125,12 @@ def test_without_torch_the_extra_is_named(capfd: pytest.CaptureFixture[str], mon
     monkeypatch.setattr("ceesim.frontend.find_spec", lambda _: None)
     assert "fix: pip install 'ceesim[torch]'" in said(["alexnet"], capfd, code=1)
     assert "vggsmall" in said(["vgg_w025_c10.npz"], capfd)
+
+
+def test_a_trace_may_lack_its_suffix_here_as_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(__file__).parents[2] / "traces" / "vgg_w025_c10.npz"
+    (tmp_path / "mine.npz").write_bytes(shipped.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(said(["mine", "--json"], capfd)) == json.loads(said(["mine.npz", "--json"], capfd))

@@ -47,6 +47,22 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["profile"], row["rows"], row["compute_cycles"]) == ("textbook", 4, 42)
 
 
+def test_an_array_that_spells_its_timing_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["gemm", "--hw", "tpu_v1.yaml", "--m", "64", "--k", "64", "--n", "64"]) == 0
+    printed = capsys.readouterr().out
+    (row,) = csv.DictReader(printed.splitlines())
+    assert (row["profile"], row["dataflow"], row["rows"]) == ("timing", "ws", "256")
+    # L = 256 + 4, S = 63 + 2 · 255 + 1 + 2
+    assert int(row["compute_cycles"]) == 260 + 576
+    assert int(row["total_cycles"]) > int(row["compute_cycles"])
+    table = tmp_path / "again.csv"
+    table.write_text(f"{HEADER}\ntiming,ws,256,256,64,64,64\n")
+    assert exit_code(["gemm", "--hw", "tpu_v1.yaml", "--table", str(table)]) == 0
+    assert capsys.readouterr().out == printed
+    assert exit_code(["gemm", "--table", str(table)]) == 1
+    assert "unknown profile (got 'timing'; expected one of ideal, " in capsys.readouterr().err
+
+
 NO_COLUMN = "expected a first line with profile,dataflow,rows,cols,m,k,n)"
 SIZE = "expected a whole number from 1 to 2147483647)"
 SIDE = "expected a whole number from 1 to 65536)"

@@ -56,6 +56,8 @@ def test_files_come_and_go_with_the_scenario(main: list[str], tmp_path: Path) ->
     manifest = json.loads((out / "manifest.json").read_text())
     assert "rush.yaml" in [file["name"] for file in manifest["files"]]
     assert str(tmp_path) not in json.dumps(manifest)
+    assert manifest["seed"] == manifest["configuration"]["scenario"]["seed"] == 0
+    assert manifest["configuration"]["scenario"]["arrivals"] == {"process": "recorded", "file": "log.csv"}
     invoke(arguments)
     assert first == {name: (out / name).read_bytes() for name in first}  # the same bytes
     invoke([*main, "--out", str(out)])

@@ -14,7 +14,7 @@ from ceesim.cli import exit_code
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy_file import read_policy
 from ceesim.exits.search import outcome, prices_of
-from ceesim.exits.trace import load_trace, save_trace
+from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 from ceesim.workload.flops import Convention
 from tests.exits.toys import chain, toy_trace
 
@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_refused_in_words(run: Run, tmp_path: Path) -> No
         assert "--exits" in refusal(run, *PAIR, "--exits", exits)
     assert "recovery" in refusal(run, *PAIR, "--policy", "margin", "--no-recovery")
     assert "no such file" in refusal(run, "--trace", "missing.npz", "--test", "test.npz")
-    assert "cannot be written" in refusal(run, *PAIR, "--out", "missing/policy.json")
+    assert "no such folder" in refusal(run, *PAIR, "--out", "missing/policy.json")
     save_trace(toy_trace(10, 3, 5, split="val"), tmp_path / "untold.npz")
     words = ("--trace", "untold.npz", "--test", "test.npz", "--calibration", "prior")
     assert "α" in refusal(run, *words)
@@ -146,3 +146,36 @@ def test_the_example_of_the_help_works(run: Run) -> None:
     assert code == 0
     words = out.split("Example: ceesim search ")[1].split("\n\n")[0].split()
     assert run(*words)[0] == 0
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_search(run: Run) -> None:
+    code, out, err = run("--trace", "missing.npz", "--test", "missing.npz", "--out", "nowhere/policy.json")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: nowhere: no such folder")
+
+
+def test_a_network_without_exits_has_no_thresholds(run: Run, tmp_path: Path) -> None:
+    for split, seed in (("val", 1), ("test", 2)):
+        whole = toy_trace(50, 3, 5, seed=seed, split=split)
+        assert whole.final_logits is not None
+        plain = ExitTrace.from_logits(
+            whole.workload.with_exits(()),
+            whole.labels,
+            np.empty((50, 0, 5), np.float16),
+            whole.final_logits,
+            dataset="made up",
+            split=split,
+        )
+        save_trace(plain, tmp_path / f"plain_{split}.npz")
+    code, _, err = run("--trace", "plain_val.npz", "--test", "plain_test.npz")
+    assert code == 1
+    assert "the network has no exits" in err
+
+
+def test_prior_calibration_of_heads_that_do_not_exclude_names_the_other(run: Run, tmp_path: Path) -> None:
+    trained = {"heads": "confidence", "alpha": None}
+    save_trace(toy_trace(300, 3, 5, seed=1, split="val", training=trained), tmp_path / "sure.npz")
+    code, _, err = run("--trace", "sure.npz", "--test", "test.npz", "--calibration", "prior")
+    assert code == 1
+    assert "were not trained to exclude" in err
+    assert "fix: --calibration odds needs none" in err

@@ -77,7 +77,7 @@ def test_latency_in_tables(capfd: pytest.CaptureFixture[str]) -> None:
     ("args", "message"),
     [
         (["flops", "vit", "--device", "tpu"], "error: no such device (got tpu; expected cpu, cuda or cuda:N)"),
-        (["latency", *VGG, "--batch", "1,x"], "error: --batch: not a list of batch sizes (got 1,x"),
+        (["latency", *VGG, "--batch", "1,x"], "error: --batch: not a list of sizes (got 1,x"),
         (["latency", *VGG, "--clock", "thread", "--threads", "2"], "error: one thread's processor time is not that"),
         (
             ["latency", "vggsmall", "--width", "0.5", "--trace", "vgg_w025_c10.npz"],

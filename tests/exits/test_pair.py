@@ -63,7 +63,8 @@ def test_splits_have_their_places(fitted: str, tested: str, words: str) -> None:
     [
         ("training", {"heads": "exclusion", "seed": 1}, {"heads": "confidence", "seed": 1}, "heads exclusion and conf"),
         ("capture", {"precision": "float32"}, {"precision": "int8"}, "precision (got float32 and int8"),
-        ("provenance", {"files": [{"sha256": "ab"}]}, {"files": [{"sha256": "cd"}]}, "differ in their checkpoint"),
+        ("provenance", {"files": [{"sha256": "ab"}]}, {"files": [{"sha256": "cd"}]}, "differ in their weights"),
+        ("capture", {"weights_sha256": "ab"}, {"weights_sha256": "cd"}, "differ in their weights"),
     ],
 )
 def test_two_trained_networks_are_told_apart(meta: str, ours: Any, theirs: Any, words: str) -> None:

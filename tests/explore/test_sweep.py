@@ -56,7 +56,7 @@ def test_every_point_has_a_row_in_order(finished: Path) -> None:
 def test_a_point_that_cannot_be_is_a_row_with_its_reason(finished: Path) -> None:
     rows = records(finished)
     failed = [row for row in rows if row["status"] == "failed"]
-    assert {(row["array.rows"], row["array.cols"], row["buffers.weight_bytes"]) for row in failed} == {("4", "4", "16")}
+    assert {(row["array.rows"], row["array.cols"], row["buffers.weight_bytes"]) for row in failed} == {("4", "4", "48")}
     for row in rows:
         assert ("buffer" in row["reason"]) == (row in failed)
         assert (row["dynamic.latency_cycles.mean"] == "") == (row in failed)

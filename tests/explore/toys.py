@@ -20,9 +20,9 @@ SPACE: dict[str, Any] = {
     "control.lookahead": ["stall", "prefetch", "speculate"],
     "array.rows": [2, 4],
     "array.cols": [2, 4],
-    "buffers.weight": ["16 B", "256 B", "1 KiB"],
+    "buffers.weight": ["48 B", "256 B", "1 KiB"],
 }
-"""36 points; with 16 B of weight buffer a 4×4 array cannot hold two tiles of weights: 3 of them fail."""
+"""36 points; with 48 B of weight buffer a 4×4 array cannot hold two tiles of weights: 3 of them fail."""
 
 
 def trace(num_inputs: int = 60, seed: int = 0, split: str = "test") -> ExitTrace:

@@ -73,7 +73,6 @@ def trained(digits: ImageData, tmp_path_factory: pytest.TempPathFactory) -> Call
                 classes=digits.classes,
                 preprocessing=Preprocessing.of(parts["train"].images, 32),
                 recipe=settings,
-                epochs=3,
                 seed=1,
                 num_val=200,
                 amp="off",
@@ -382,6 +381,9 @@ def test_what_cannot_be_captured(trained: Callable[[str], Path], digits: ImageDa
     assert "not the data set of the checkpoint" in refused(path, renamed)
     negative = replace(digits, train=ImagePart(255 - digits.train.images, digits.train.labels))
     assert "not the images of the checkpoint" in refused(path, negative)
+    order = np.random.default_rng(0).permutation(len(digits.train))
+    shuffled = replace(digits, train=digits.train.take(order))
+    assert "not the images of the checkpoint" in refused(path, shuffled)
 
 
 def test_the_command(

@@ -16,6 +16,7 @@ import torch
 from ceesim.cli import exit_code, group
 from ceesim.cli.capture import command as capture_command
 from ceesim.cli.train import command
+from ceesim.exits.exclusion import Exclude
 from ceesim.exits.trace import load_trace
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.train import CHECKPOINT
@@ -154,7 +155,7 @@ def test_a_time_budget_is_kept_on_resume(capsys: pytest.CaptureFixture[str]) -> 
         ),
         ([*TINY, "--heads", "none", "--weights", "paper", "--out", "run"], "--weights: --heads none has no use for it"),
         ([*TINY, "--initial", __file__, "--out", "run"], "the file cannot be read"),
-        ([*TINY, "--cutout", "33", "--out", "run"], "cutout does not fit the images"),
+        ([*TINY, "--cutout", "32", "--out", "run"], "cutout does not fit the images"),
         ([*TINY, "--initial", "nothing.pth", "--out", "run"], "nothing.pth: no such file"),
     ],
 )
@@ -215,3 +216,63 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def test_a_target_that_is_the_same_for_all_classes_is_a_usage_error() -> None:
+    assert exit_code(["train", *TINY, "--label-smoothing", "1", "--out", "run"]) == 2
+
+
+def test_auto_precision_is_decided_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that began where bfloat16 is slow goes on in float32 where it is not, and the other way round."""
+    arguments = ["train", *TINY, "--minutes", "0.0001", "--threads", "1", "--out", "run"]
+    monkeypatch.setattr("ceesim.frontend.amp._has_bf16_unit", lambda: False)
+    assert exit_code(arguments) == 0
+    monkeypatch.setattr("ceesim.frontend.amp._has_bf16_unit", lambda: True)
+    assert exit_code([*arguments, "--resume"]) == 0
+    assert Checkpoint.load(Path("run") / CHECKPOINT).config.amp == "off"
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA out of memory. Tried to allocate 2 GiB", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_too_large_a_batch_is_one_error(
+    said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("ceesim.frontend.train.train", fails)
+    assert exit_code(["train", *TINY, "--epochs", "1", "--out", "run"]) == 1
+    assert capsys.readouterr().err == "error: out of memory\n  fix: lower --batch\n"
+
+
+def test_inspecting_a_training_run_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run", CHECKPOINT).touch()
+    for source in ("run", f"run/{CHECKPOINT}"):
+        assert exit_code(["inspect", source]) == 1
+        assert "ceesim capture makes a trace of it" in capsys.readouterr().err
+
+
+def test_capture_takes_a_policy_with_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--policy", "exclude", "--beta", "0.4", "--out", "again.npz"]
+    assert exit_code(["capture", "vgg_w025_c10.npz", *options]) == 0
+    assert load_trace("again.npz").policy == Exclude((0.4,) * 6)
+    capsys.readouterr()
+    assert exit_code(["capture", "vgg_w025_c10.npz", "--beta", "0.4", "--out", "third.npz"]) == 1
+    assert "belong to a policy" in capsys.readouterr().err
+
+
+def test_a_policy_found_for_other_classes_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    pair = ["--trace", "vgg_w025_c10_val.npz", "--test", "vgg_w025_c10.npz", "--method", "paper"]
+    assert exit_code(["search", *pair, "--out", "policy.json"]) == 0
+    capsys.readouterr()
+    for trace, named in (
+        ("vgg_w025_c10.npz", None),
+        ("vgg_w025_t100.npz", "num_classes 10"),
+        ("vgg_w050_c10.npz", "width"),
+    ):
+        assert exit_code(["capture", trace, "--policy", "policy.json", "--out", "under.npz"]) == 0
+        told = capsys.readouterr().err
+        assert ("note: policy.json was found for" in told) is (named is not None)
+        assert (named or "") in told

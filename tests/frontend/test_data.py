@@ -340,8 +340,8 @@ def test_cutout_paints_one_square_inside_each_image() -> None:
     assert {left for _, left in corners} == set(range(13))
     assert bool((images == 7).all())
     assert torch.equal(cutout(images, 0, (1, 2, 3), torch.Generator()), images)
-    with pytest.raises(OptionError, match=r"cutout does not fit the images \(got 13; expected 0 to 12 pixels\)"):
-        cutout(images, 13, (1, 2, 3), torch.Generator())
+    with pytest.raises(OptionError, match=r"cutout does not fit the images \(got 12; expected 0 to 11 pixels\)"):
+        cutout(images, 12, (1, 2, 3), torch.Generator())
 
 
 def test_grey_normalises_to_nothing() -> None:
@@ -395,3 +395,45 @@ def test_the_digest_of_a_part_is_that_of_its_pixels_and_labels() -> None:
     other = ImagePart(255 - part.images, part.labels), ImagePart(part.images, part.labels[::-1].copy())
     assert len({part.sha256(), *(each.sha256() for each in other)}) == 3
     assert part.sha256() == part.take(np.arange(20)).sha256()
+
+
+def test_the_order_of_an_archive_does_not_change_the_hold_out(tmp_path: Path) -> None:
+    folder_layout(tmp_path / "images")
+    path = tmp_path / "shuffled.tar"
+    files = sorted(file for file in (tmp_path / "images").rglob("*") if file.is_file())
+    with tarfile.open(path, "w") as archive:
+        for number in np.random.default_rng(1).permutation(len(files)):
+            archive.add(files[number], arcname=files[number].relative_to(tmp_path))
+    one, other = (load_images(str(place)).split(20, 3) for place in (tmp_path / "images", path))
+    for part in ("train", "val", "test"):
+        np.testing.assert_array_equal(one[part].images, other[part].images)
+        np.testing.assert_array_equal(one[part].labels, other[part].labels)
+
+
+def test_files_that_macos_puts_beside_images_are_passed_over(tmp_path: Path) -> None:
+    folder_layout(tmp_path / "images")
+    (tmp_path / "images" / "train" / NAMES[0] / "._0000.png").write_bytes(b"not an image")
+    assert len(load_images(str(tmp_path / "images")).train) == len(TRAIN)
+
+
+def test_an_archive_is_known_again_elsewhere_and_under_each_name(tmp_path: Path, cache: Path) -> None:
+    folder_layout(tmp_path / "images")
+    path = tarred(tmp_path / "images", "w")
+    load_images(str(path), name="one")
+    (tmp_path / "elsewhere").mkdir()
+    load_images(shutil.copy(path, tmp_path / "elsewhere"), name="two")
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_the_names_of_classes_do_not_depend_on_who_opened_the_files_first(tmp_path: Path) -> None:
+    folder = tmp_path / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 10)):
+        grey = np.zeros((count, 28, 28), np.uint8)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">HBB3I", 0, 8, 3, count, 28, 28) + grey.tobytes()
+        )
+        labels = np.arange(count, dtype=np.uint8) % 10
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes())
+    assert load_images(str(folder)).classes[0] == "0"
+    assert load_images(str(folder.parent)).classes[0] == "T-shirt/top"

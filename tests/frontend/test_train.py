@@ -10,12 +10,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import torch
 
-from ceesim.errors import CeesimError, OptionError, TrainingError
+from ceesim.errors import CeesimError, DataError, OptionError, OutputError, TrainingError
 from ceesim.frontend.amp import amp_dtype
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.config import TrainConfig
@@ -36,7 +37,7 @@ def parts() -> Mapping[str, ImagePart]:
     return {"train": every_fifth.take(np.arange(STEPS * 20)), "val": every_fifth.take(np.arange(STEPS * 20, 200))}
 
 
-def config(**changes: object) -> TrainConfig:
+def config(epochs: int | None = None, **changes: object) -> TrainConfig:
     """AlexNet's dropout and the augmentation draw random numbers in every step; momentum is state beside weights."""
     settings: dict[str, object] = {
         "network": "alexnet",
@@ -46,13 +47,15 @@ def config(**changes: object) -> TrainConfig:
         "dataset": "digits",
         "classes": tuple("0123456789"),
         "preprocessing": Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 64),
-        "recipe": replace(recipe("quick", "alexnet", "exclusion"), batch=20),
-        "epochs": 3,
+        "recipe": replace(recipe("quick", "alexnet", "exclusion"), batch=20, epochs=3),
         "seed": 5,
         "num_val": 120,
         "amp": "off",
     }
-    return TrainConfig(**(settings | changes))
+    settings |= changes
+    if epochs is not None:
+        settings["recipe"] = replace(settings["recipe"], epochs=epochs)
+    return TrainConfig(**settings)
 
 
 class CrashError(Exception):
@@ -303,7 +306,7 @@ def test_images_that_changed_are_noticed(parts: Mapping[str, ImagePart], tmp_pat
 def small_vgg(**changes: object) -> TrainConfig:
     plain = replace(recipe("quick", "vggsmall", "exclusion"), batch=20, augment=False)
     pre = Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 32)
-    return config(network="vggsmall", width=0.03, preprocessing=pre, epochs=2, **({"recipe": plain} | changes))
+    return config(network="vggsmall", width=0.03, preprocessing=pre, **({"epochs": 2, "recipe": plain} | changes))
 
 
 def test_the_monitor_leaves_no_trace(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
@@ -348,7 +351,7 @@ def test_alternate_mirroring_shows_each_image_both_ways(
     monkeypatch.setattr("ceesim.frontend.train.crop_and_flip", noted)
     settings = small_vgg()
     augmented = replace(settings.recipe, augment=True, mirror="alternate", border="reflect")
-    run(parts, tmp_path, config=replace(settings, recipe=augmented, epochs=3))
+    run(parts, tmp_path, config=replace(settings, recipe=replace(augmented, epochs=3)))
     first, second, third = (dict(seen[n * len(seen) // 3 : (n + 1) * len(seen) // 3]) for n in range(3))
     assert first == third
     assert second == {image: not way for image, way in first.items()}
@@ -356,8 +359,8 @@ def test_alternate_mirroring_shows_each_image_both_ways(
 
 
 def test_the_csv_tells_the_rate_of_an_epoch_s_last_step(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
-    steps = small_vgg(recipe=replace(recipe("code", "vggsmall", "exclusion"), batch=20))
-    rates = [row["learning_rate"] for row in run(parts, tmp_path, config=replace(steps, epochs=10)).history]
+    steps = small_vgg(recipe=replace(recipe("code", "vggsmall", "exclusion"), batch=20), epochs=10)
+    rates = [row["learning_rate"] for row in run(parts, tmp_path, config=steps).history]
     assert rates == pytest.approx([0.02] * 3 + [0.002] * 3 + [0.0002] * 2 + [0.00002] * 2)
 
 
@@ -405,3 +408,55 @@ def test_amp_asks_for_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
         assert amp_dtype("off", CPU) == "off"
     with pytest.raises(OptionError, match="unknown AMP choice"):
         amp_dtype("maybe", CPU)
+
+
+def test_images_in_another_order_are_refused(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    """Some that were trained on would be held out; another decoder, a grey level off, holds out the same ones."""
+    with pytest.raises(CrashError):
+        run(parts, tmp_path, Quiet(STEPS + 1))
+    swapped = {**parts, "val": ImagePart(parts["val"].images[::-1], parts["val"].labels[::-1])}
+    with pytest.raises(DataError, match="other images are held out than in training"):
+        run(swapped, tmp_path, resume=True)
+    brighter = {**parts, "val": ImagePart(parts["val"].images + (parts["val"].images < 255), parts["val"].labels)}
+    run(brighter, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_before_goes_on(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    """Checkpoints once kept the epochs beside the recipe, and nothing of the images held out."""
+    whole = run(parts, tmp_path / "whole")
+    with pytest.raises(CrashError):
+        run(parts, tmp_path / "broken", Quiet(STEPS + 1))
+    path = tmp_path / "broken" / CHECKPOINT
+    content = torch.load(path, weights_only=True)
+    content["config"]["epochs"] = content["config"]["recipe"]["epochs"]
+    content["config"]["recipe"]["epochs"] = 18
+    del content["held_out"]
+    torch.save(content, path)
+    assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True))
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before(
+    parts: Mapping[str, ImagePart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(parts, tmp_path, config=config(epochs=1))
+    checkpoint = Checkpoint.load(tmp_path / CHECKPOINT)
+
+    def full(content: object, file: BinaryIO) -> None:
+        file.write(b"half of it")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="the checkpoint cannot be written") as error:
+        checkpoint.save(tmp_path / CHECKPOINT)
+    assert "--resume" in str(error.value)
+    assert_same_weights(checkpoint, Checkpoint.load(tmp_path / CHECKPOINT))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_every_process_needs_two_images_of_a_batch(
+    parts: Mapping[str, ImagePart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ceesim.frontend.distributed.world_size", lambda: 2)
+    settings = config(recipe=replace(recipe("quick", "alexnet", "exclusion"), batch=3))
+    with pytest.raises(OptionError, match=r"got 3; expected 4 to 80 images over 2 processes"):
+        epochs_within(1.0, settings, parts["train"], CPU)

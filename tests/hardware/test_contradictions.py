@@ -11,14 +11,14 @@ ROOMY = {"dma.beat": 1, "buffers.weight": "1 MiB", "buffers.activation": "1 MiB"
 
 @pytest.mark.parametrize(
     ("dataflow", "buffer", "least"),
-    [  # an 8 x 6 array of 8-bit operands and 32-bit partial sums, everything double buffered
-        ("ws", "weight", 2 * 8 * 6),
+    [  # an 8 x 6 array of 8-bit operands and 32-bit partial sums and biases, everything double buffered
+        ("ws", "weight", 2 * 6 * (8 + 4)),
         ("ws", "activation", 2 * 8),
         ("ws", "psum", 2 * 6 * 4),
-        ("os", "weight", 2 * 6),
+        ("os", "weight", 2 * 6 * (8 + 4)),
         ("os", "activation", 2 * 8),
         ("os", "psum", 2 * 8 * 6 * 4),
-        ("is", "weight", 2 * 8),
+        ("is", "weight", 2 * 6 * (8 + 4)),
         ("is", "activation", 2 * 8 * 6),
         ("is", "psum", 2 * 6 * 4),
     ],
@@ -33,10 +33,14 @@ def test_a_buffer_holds_at_least_one_tile(dataflow: str, buffer: str, least: int
 
 
 def test_narrow_operands_share_bytes() -> None:
-    four_bits = {**ROOMY, "precision.weight_bits": 4, "array.rows": 3, "array.cols": 3}
-    assert load_hardware("edge_npu.yaml", {**four_bits, "buffers.weight": 10})
+    four_bits = {**ROOMY, "precision.activation_bits": 4, "array.rows": 3, "array.cols": 3, "array.dataflow": "is"}
+    assert load_hardware("edge_npu.yaml", {**four_bits, "buffers.activation": 10})
     with pytest.raises(HardwareError, match="2 x 9 elements of 4 bits = 10 B"):
-        load_hardware("edge_npu.yaml", {**four_bits, "buffers.weight": 9})
+        load_hardware("edge_npu.yaml", {**four_bits, "buffers.activation": 9})
+    four_bits = {**ROOMY, "precision.weight_bits": 4, "array.rows": 3, "array.cols": 3}
+    assert load_hardware("edge_npu.yaml", {**four_bits, "buffers.weight": 34})
+    with pytest.raises(HardwareError, match=r"2 x \(9 weights of 4 bits and 3 biases of 32\) = 34 B"):
+        load_hardware("edge_npu.yaml", {**four_bits, "buffers.weight": 33})
 
 
 @pytest.mark.parametrize("profile", list(Profile))
@@ -72,6 +76,11 @@ def test_a_profile_knows_its_dataflows(profile: Profile, dataflow: Dataflow) -> 
         ({"dma.beat": 65537, "dma.request": 65537}, "a beat does not fit half of the smallest buffer it fills"),
         ({"dma.beat": 65}, "dma.request: a request is smaller than one beat"),
         (
+            {"dram.duplex": True},
+            "dram.duplex: loads and stores that take turns in one queue cannot move at once (got true, and dma.queues: "
+            "shared; expected false, or a queue for each)\n  fix: write duplex: false, or dma.queues: split",
+        ),
+        (
             {"clock": "100 GHz", "dram.bandwidth": "1 B/s"},
             "dram.bandwidth: transfers of more cycles than can be counted",
         ),
@@ -93,6 +102,7 @@ def test_a_contradiction_is_refused(overrides: dict[str, object], said: str) -> 
         {"precision.psum_bits": 8},
         {"dma.beat": 65536, "dma.request": 65536},
         {"dma.beat": 64},
+        {"dram.duplex": True, "dma.queues": "split"},
     ],
 )
 def test_the_limit_itself_is_accepted(overrides: dict[str, object]) -> None:

@@ -18,7 +18,7 @@ from ceesim.hardware.load import load_hardware, override
         (["dram.bandwidth=unlimited"], "dram.bandwidth_bytes_per_s", None),
         (["vector.lanes=unlimited"], "vector.lanes", None),
         (["dram.latency=0"], "dram.latency_ps", 0),
-        (["dram.duplex=true"], "dram.duplex", True),
+        (["dma.queues=split", "dram.duplex=true"], "dram.duplex", True),
         (["array={rows: 8, cols: 8, dataflow: os, profile: textbook}"], "array.num_pes", 64),
         (["array.profile=null", "array.timing.pe_latency=4"], "array.timing.pe_latency", 4),
         (["residency=none"], "residency", "none"),

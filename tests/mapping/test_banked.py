@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ceesim.errors import HardwareError, MappingError
-from ceesim.hardware.dram_timing import TIMINGS, num_devices, peak_bytes_per_s
+from ceesim.hardware.dram_timing import TIMINGS, least_latency_ps, num_devices, peak_bytes_per_s
 from ceesim.hardware.energy.actions import Action, Component
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.energy.price import Activity, price
@@ -47,7 +48,7 @@ from ceesim.sim.energy import actions
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Gemm, Op, conv, pool
 from tests.laws.test_timing_engines import assert_same
-from tests.lowering import chain, nest
+from tests.lowering import chain, lowered, nest
 from tests.networks import accelerators, compiled, hardware, networks, small_network
 
 NO_REFRESH = 10**9
@@ -165,6 +166,24 @@ def test_a_command_waits_for_the_longer_of_link_and_dram() -> None:
     assert int(times[1].occupancy_cycles[0]) == 4096  # 1 byte per cycle on the link
 
 
+@pytest.mark.parametrize(("name", "type_ns"), [("edge_npu.yaml", 39.375), ("gemmini_16.yaml", 26.656)])
+def test_latency_below_that_of_the_banks_is_theirs_for_the_mapper_too(name: str, type_ns: float) -> None:
+    """The same Program from 0 ns up to the closed bank, and none that takes longer than one of a farther memory."""
+    bands = {"buffers.activation": "2 KiB", "dma.max_outstanding": 4, "dram.model": "banked", "clock": "2 GHz"}
+    near, *others = (
+        compiled(chain(conv("conv", INPUT, (32, 12, 12), 64, (3, 3), padding=(1, 1))), load_hardware(name, changes))
+        for latency in (0, 5_000, int(1000 * type_ns), 60_000)
+        for changes in [bands | {"dram.latency": latency}]
+    )
+    for same in others[:2]:
+        assert [layer.tiling for layer in same.layers] == [layer.tiling for layer in near.layers]
+        assert np.array_equal(same.latency_cycles, near.latency_cycles)
+        assert np.array_equal(same.amounts, near.amounts)
+    machines = [machine_of(load_hardware(name, bands | {"dram.latency": latency})) for latency in (0, 60_000)]
+    assert [of.dram_latency_cycles for of in machines] == [ceil(2 * type_ns), 120]
+    assert execute(near).end_cycle <= execute(others[2]).end_cycle
+
+
 def test_latency_is_at_least_that_of_the_dram_itself() -> None:
     # tRCD + CL + tDQSCK = 63 clocks of 0.625 ns = 39.4 ns
     accelerator = hardware(**BANKED, clock="1 GHz", dram__latency="10 ns", dma__beat=64, dma__request=64,
@@ -196,10 +215,32 @@ def test_both_executors_agree(workload: Workload, accelerator: Hardware) -> None
 def test_no_command_and_no_program_is_faster_than_under_the_flat_rule(
     workload: Workload, accelerator: Hardware, bandwidth: str
 ) -> None:
-    flat, banked = (
-        compiled(workload, changed(accelerator, {"model": model, "bandwidth": bandwidth}))
-        for model in ("flat", "banked")
-    )
+    """Of the same tiles, which a latency below that of the banks does not give."""
+    flat, closed = (changed(accelerator, {"model": model, "bandwidth": bandwidth}) for model in ("flat", "banked"))
+    near, far = compiled(workload, flat), compiled(workload, closed)
+    if flat.dram.latency_ps >= least_latency_ps(closed.dram):
+        assert_no_faster(far, near)
+    assert_no_faster(retimed(near, closed, machine_of(closed)), near)
+
+
+def test_a_short_load_of_uneven_requests_is_no_faster_than_under_the_flat_rule() -> None:
+    """129 bytes are requests of 4, 4 and 1 beats, 3 in the mean; under a rule of its own it was a cycle sooner."""
+    flat = hardware(
+        clock="50 MHz", dma__beat=16, dma__request=64, dma__turnaround_cycles=60, dma__max_outstanding=4,
+        dram__bandwidth="6.4 GB/s", dram__latency="40 ns",
+    )  # fmt: skip
+    closed = changed(flat, {"model": "banked"})
+    loops = nest(flat, conv("conv", INPUT, (129, 1, 1), 1, (1, 1)))
+    near = lowered(flat, loops, Tiling(1, 1, 1, 129, 1, 0))
+    extents = np.array([(row, 0, 129, 1, 0, 1, 0) for row in np.flatnonzero(near.unit == Unit.LOAD)], np.int64)
+    near = replace(near, extents=extents)
+    far = retimed(near, closed, machine_of(closed))
+    assert_no_faster(far, near)
+    # L + d + c, whichever memory: less than half of L + data + 2c, rounded up, which two such loads could take
+    assert {*near.occupancy_cycles[near.unit == Unit.LOAD].tolist()} == {2 + 3 + 60}
+
+
+def assert_no_faster(banked: Program, flat: Program) -> None:
     assert np.array_equal(flat.waits, banked.waits)
     assert (banked.occupancy_cycles >= flat.occupancy_cycles).all()
     assert (banked.latency_cycles >= flat.latency_cycles).all()

@@ -112,6 +112,26 @@ def test_a_faster_memory_is_never_slower(runs: int, run_bytes: int, bandwidth: i
     assert fast[1] <= slow[1]
 
 
+def test_uneven_requests_count_by_their_mean() -> None:
+    """256 runs of 65 bytes are requests of 64 and of 1, 4 in flight: a bus twice as wide is not slower."""
+    dma = {"queues": "shared", "request": 64, "setup_cycles": 19, "max_outstanding": 4, "turnaround_cycles": 6}
+    narrow, wide = (
+        transfer(
+            gemmini(
+                30, dma=dma | {"beat": beat}, dram={"type": "lpddr4-3200", "bandwidth": "64 GB/s", "latency": "30 ns"}
+            ),
+            256 * 65,
+            256,
+            True,
+        )
+        for beat in (8, 16)
+    )
+    # 9 beats of 8 bytes for two requests: 5 each, so that 3 others hide 15 of the 36 cycles of each of 128 windows
+    assert narrow[0] == 256 * 9 + 128 * (36 - 15)
+    assert wide[0] == 256 * 5 + 128 * (36 - 9)
+    assert wide[1] < narrow[1]
+
+
 @pytest.mark.parametrize(
     ("num_bytes", "runs", "beats", "requests"),
     [
@@ -144,7 +164,7 @@ def test_unlimited_bandwidth_leaves_setup_and_latency() -> None:
 
 @pytest.mark.parametrize(
     ("queues", "duplex", "data"),
-    [("shared", False, 50), ("shared", True, 50), ("split", False, 100), ("split", True, 50)],
+    [("shared", False, 50), ("split", False, 100), ("split", True, 50)],
 )
 def test_split_queues_share_the_bandwidth_unless_it_is_duplex(queues: str, duplex: bool, data: int) -> None:
     dma = {"queues": queues, "beat": 16, "setup_cycles": 0, "max_outstanding": 16, "turnaround_cycles": 0}

@@ -10,6 +10,7 @@ from ceesim.errors import HardwareError
 from ceesim.hardware.array import ArrayTiming, Dataflow, Drain, EdgeTiles, Profile
 from ceesim.hardware.profiles import PROFILES
 from ceesim.mapping.folds import FoldTiming, fold_timing, gemm_timing, tile_timing
+from ceesim.mapping.macs import array_timing
 from ceesim.workload.ops import Gemm
 
 KNOWN = [
@@ -35,9 +36,9 @@ def arrays(draw: st.DrawFn) -> FoldTiming:
     timing = ArrayTiming(
         row_pitch=draw(few),
         col_pitch=draw(few),
-        pe_latency=draw(st.integers(1, 5)),
+        pe_latency=draw(few),
         edge_registers=draw(few),
-        load_cycles=draw(st.none() | sizes),
+        load_cycles=draw(st.none() | st.integers(0, 40)),
         weight_buffers=draw(st.sampled_from((1, 2))),
         drain=draw(st.sampled_from(Drain)),
         shadow_registers=draw(st.booleans()),
@@ -80,6 +81,31 @@ def test_macs_are_conserved_from_the_product_to_its_folds(dataflow: Dataflow, ro
 def test_no_array_does_more_than_it_has_pes_for(array: FoldTiming, gemm: Gemm) -> None:
     price = gemm_timing(array, gemm)
     assert 0 < price.utilisation <= price.mapping_efficiency <= 1
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "timing", "latency"),
+    [  # no load before the operands of one register: the next fold's first operand follows this one's last
+        (Dataflow.WS, ArrayTiming(load_cycles=0, weight_buffers=1), 24 + 2 * 3 + 0),
+        # nothing in the way of the last operand: its result is there when it has been multiplied, and not before
+        (
+            Dataflow.OS,
+            ArrayTiming(shadow_registers=False, drain=Drain.PARALLEL, pe_latency=0, row_pitch=0, col_pitch=0),
+            24,
+        ),
+    ],
+)
+def test_a_fold_streams_its_steps_one_a_cycle(dataflow: Dataflow, timing: ArrayTiming, latency: int) -> None:
+    array = fold_timing(4, 4, dataflow, None, timing)
+    product = Gemm(24, 16, 16) if dataflow is Dataflow.WS else Gemm(16, 24, 16)
+    assert tile_timing(array, product.m, product.k, product.n) == (16, 16 * 16, 16 * 24, 15 * 24 + latency)
+    assert gemm_timing(array, product).utilisation <= 1
+
+
+def test_a_product_of_one_step_on_one_pe_takes_a_cycle() -> None:
+    timing = ArrayTiming(shadow_registers=False, drain=Drain.PARALLEL, pe_latency=0, row_pitch=0, col_pitch=0)
+    price = gemm_timing(fold_timing(1, 1, Dataflow.OS, None, timing), Gemm(1, 1, 1))
+    assert (price.compute_cycles, price.interval_cycles, price.utilisation) == (1, 1, 1)
 
 
 @given(arrays(), gemms, st.sampled_from(("m", "k", "n", "count")))
@@ -132,7 +158,8 @@ def test_tiles_back_to_back_reproduce_the_op(array: FoldTiming, cuts: list[int],
 
 @given(arrays(), gemms)
 def test_results_come_no_sooner_than_the_array_is_free(array: FoldTiming, gemm: Gemm) -> None:
-    _, _, occupancy, latency = tile_timing(array, gemm.m, gemm.k, gemm.n)
+    """As a command: a fold alone may be done before the next one's weights can follow."""
+    _, _, occupancy, latency = array_timing(array, gemm.count, gemm.m, gemm.k, gemm.n)
     assert 0 < occupancy <= latency
 
 

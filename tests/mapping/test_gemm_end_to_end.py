@@ -7,7 +7,7 @@ from ceesim.hardware.load import load_hardware
 from ceesim.mapping.folds import gemm_timing
 from ceesim.mapping.gemm_end_to_end import price_product
 from ceesim.mapping.machine import machine_of
-from ceesim.workload.ops import Gemm
+from ceesim.workload.ops import LARGEST_DIMENSION, Gemm
 
 
 @pytest.mark.parametrize("name", ["edge_npu", "gemmini_16", "eyeriss_like"])
@@ -35,6 +35,20 @@ def test_one_tile_by_hand() -> None:
     # drain: 16 element-ops on 16 lanes, latency 4; store: 19 + 2 + 6
     assert price.total_cycles == multiplied + 1 + 4 + 19 + 2 + 6
     assert price.dram_bytes == 16 + 256 + 16
+
+
+@pytest.mark.parametrize("gemm", [Gemm(2_000_000_000, 20_000, 20_000), Gemm(30_000_000, 2048, 2048)])
+def test_too_many_tiles_are_refused_at_once(gemm: Gemm) -> None:
+    with pytest.raises(MappingError) as caught:
+        price_product(gemm, load_hardware("edge_npu.yaml"))
+    assert str(caught.value).startswith("a layer needs too many tiles in these buffers (got ")
+    assert "at most 4,194,304 commands" in str(caught.value)
+
+
+def test_more_than_can_be_counted_is_refused() -> None:
+    most = LARGEST_DIMENSION
+    with pytest.raises(MappingError, match=r"op 'product' does more than can be counted in 64 bits"):
+        price_product(Gemm(most, most, most), load_hardware("edge_npu.yaml"))
 
 
 def test_too_small_buffers_are_refused() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from ceesim.errors import HardwareError, MappingError
 from ceesim.hardware.array import ArrayTiming, Dataflow, Profile
+from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
 from ceesim.workload.network import Exit, Workload
@@ -29,12 +30,25 @@ def test_bands_that_do_not_fit() -> None:
 
 def test_weight_tiles_and_their_biases_that_do_not_fit() -> None:
     workload = chain(conv("biased", INPUT, (4, 2, 2), 4, (1, 1), bias=True))
-    message = str(refused(workload, hardware(buffers__weight=63)))
+    legal = hardware(buffers__weight=64)
+    buffers = legal.buffers.model_copy(update={"weight_bytes": 63})  # no file may say so
+    message = str(refused(workload, legal.model_copy(update={"buffers": buffers})))
     assert "'biased'" in message
     assert "63 B for weight tiles" in message
     assert "buffers.weight" in message
     # 16 weights and 16 bytes of biases, twice
-    assert compile_program(workload, hardware(buffers__weight=64), exit_cost=COST).num_commands
+    assert compile_program(workload, legal, exit_cost=COST).num_commands
+
+
+@pytest.mark.parametrize("dataflow", list(Dataflow))
+def test_the_least_weight_buffer_that_a_file_may_say_holds_a_tile_of_any_op(dataflow: Dataflow) -> None:
+    """One for each PE and the biases of the columns, twice: 2 × (16 × 16 + 16 × 4) bytes."""
+    wide = conv("wide", INPUT, (32, 4, 4), 32, (3, 3), bias=True)
+    settings = {"array.dataflow": dataflow.value, "buffers.weight": 640}
+    assert compile_program(chain(wide), load_hardware("edge_npu.yaml", settings), exit_cost=COST).num_commands
+    for size in (512, 600, 639):
+        with pytest.raises(HardwareError, match=r"256 weights of 8 bits and 16 biases of 32\) = 640 B"):
+            load_hardware("edge_npu.yaml", settings | {"buffers.weight": size})
 
 
 def test_heads_are_told_apart() -> None:

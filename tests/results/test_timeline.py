@@ -92,9 +92,11 @@ def check_totals(result: RunResult, exit_index: int | None) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.parametrize("placement", ["default", "free"])
 @pytest.mark.parametrize("lookahead", LOOKAHEADS)
-def test_every_exit_passes_the_checker_and_adds_up(lookahead: str) -> None:
-    result = small_run(control__lookahead=lookahead)
+def test_every_exit_passes_the_checker_and_adds_up(lookahead: str, placement: str) -> None:
+    changes = {} if placement == "default" else {"exit_unit__placement": placement}
+    result = small_run(control__lookahead=lookahead, **changes)
     for exit_index in exits_of(result):
         assert check_totals(result, exit_index)["otherData"]["commands_per_span"] == 1
 

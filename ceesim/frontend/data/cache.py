@@ -1,7 +1,8 @@
 """Decoded images kept between runs, outside any repository: decoding an archive once, not at every start.
 
-A cache entry is an uncompressed npz named by what was decoded (path, size and time of change), so that changed data
-is decoded anew. It lies in `$CEESIM_CACHE`, or `ceesim` under `$XDG_CACHE_HOME` or `~/.cache`.
+A cache entry is an uncompressed npz named by what was decoded, so that changed data is decoded anew: the bytes of an
+archive, the paths, sizes and times of change of a folder's files, and what results call the data set. It lies in
+`$CEESIM_CACHE`, or `ceesim` under `$XDG_CACHE_HOME` or `~/.cache`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from ceesim.files import replacing
 from ceesim.frontend.data.images import ImageData, ImagePart
 
-_VERSION: Final = "3"
+_VERSION: Final = "4"
 
 
 def cache_dir() -> Path:
@@ -32,7 +33,7 @@ def cache_dir() -> Path:
 
 def cached(path: Path, name: str, read: Callable[[Path, str], ImageData]) -> ImageData:
     """`read(path, name)`, or what it returned when the same files were decoded before."""
-    entry = cache_dir() / f"images-{_fingerprint(path)}.npz"
+    entry = cache_dir() / f"images-{_fingerprint(path, name)}.npz"
     try:
         with entry.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             train, test = (ImagePart(stored[f"{part}_images"], stored[f"{part}_labels"]) for part in ("train", "test"))
@@ -45,12 +46,15 @@ def cached(path: Path, name: str, read: Callable[[Path, str], ImageData]) -> Ima
     return data
 
 
-def _fingerprint(path: Path) -> str:
-    digest = hashlib.sha256(_VERSION.encode())
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+def _fingerprint(path: Path, name: str) -> str:
+    digest = hashlib.sha256(f"{_VERSION}\0{name}\0".encode())
+    if path.is_file():
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
+    for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        status = entry.stat()
+        digest.update(f"{entry.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 

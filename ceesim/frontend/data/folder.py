@@ -27,7 +27,7 @@ def read_class_folders(files: Files, name: str) -> ImageData | None:
         DataError: if an image cannot be decoded, images differ in size, or the parts differ in their classes.
         MissingExtraError: if Pillow is not installed.
     """
-    found = [path for path in files if _is_image(path)]
+    found = sorted(path for path in files if _is_image(path))  # a hold-out is by place: not by an archive's order
     if not found:
         return None
     held_out = "train" if any(path.parts[-3] == "test" for path in found) else "test"
@@ -63,6 +63,8 @@ def read_class_folders(files: Files, name: str) -> ImageData | None:
 
 
 def _is_image(path: PurePosixPath) -> bool:
+    if path.name.startswith("."):  # macOS puts one beside each file of an archive
+        return False
     return len(path.parts) >= 3 and path.parts[-3] in _PARTS and path.suffix.lower() in _SUFFIXES
 
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ceesim.errors import DataError
-
-SPLITS: Final = ("train", "val", "test")
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -49,6 +46,10 @@ class ImagePart:
         content = hashlib.sha256(np.ascontiguousarray(self.images).data)
         content.update(np.ascontiguousarray(self.labels, "<i8").data)
         return content.hexdigest()
+
+    def brightness(self) -> npt.NDArray[np.float32]:
+        """[inputs] mean grey level of each image; decoders agree on it within one."""
+        return np.asarray(self.images.mean(axis=(1, 2, 3), dtype=np.float32), np.float32)
 
     def take(self, indices: npt.NDArray[np.int64]) -> ImagePart:
         """The images and labels at `indices`."""

@@ -96,8 +96,8 @@ def cutout(images: Tensor, side: int, colour: tuple[int, int, int], generator: t
         OptionError: if the square does not fit.
     """
     batch, _, height, width = images.shape
-    if not 0 <= side <= min(height, width):
-        raise OptionError("cutout does not fit the images", got=side, expected=f"0 to {min(height, width)} pixels")
+    if not 0 <= side < min(height, width):
+        raise OptionError("cutout does not fit the images", got=side, expected=f"0 to {min(height, width) - 1} pixels")
     rows, columns = (
         _interval(torch.randint(0, size - side + 1, (batch,), generator=generator), side, size).to(images.device)
         for size in (height, width)

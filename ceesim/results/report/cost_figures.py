@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ceesim.errors import CeesimError
 from ceesim.hardware.model import Hardware
 from ceesim.results.report.exit_figures import reaching
-from ceesim.results.report.figure import SERIES, Figure, Spec, Table, bars, label, legend_above, rows_axis
+from ceesim.results.report.figure import SERIES, Figure, Spec, Table, bars, cell, label, legend_above, rows_axis
 from ceesim.results.report.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _layers(run: RunFolder) -> Figure:
     )
     columns = ("op", "segment", "kind", "cycles", "busy_cycles", "stall_cycles", "utilisation", "bottleneck")
     rows: list[tuple[Any, ...]] = [
-        (*(_plain(row[name]) for name in columns), _plain(before.get(str(row["op"]))), cost * share, share)
+        (*(cell(row[name]) for name in columns), cell(before.get(str(row["op"]))), cost * share, share)
         for row, cost, share in zip(run.layers.to_dict("records"), total.tolist(), reach.tolist(), strict=True)
     ]
     units = {"utilisation": "percent", "inputs that get here": "percent", "average input": "int"}
@@ -137,13 +137,6 @@ def _layers(run: RunFolder) -> Figure:
         },
         Table((*columns, "without exits", "average input", "inputs that get here"), rows, units),
     )
-
-
-def _plain(value: Any) -> Any:
-    """A cell of a data frame as JSON holds it."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _before_and_after(

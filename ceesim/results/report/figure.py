@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 Spec: TypeAlias = dict[str, Any]
 Cell: TypeAlias = str | int | float | bool | None
 
@@ -94,6 +96,12 @@ class Section:
     parts: Sequence[Figure | Sheet] = ()
     notes: Sequence[str] = ()
     record: str = ""
+
+
+def cell(value: Any) -> Any:
+    """A value of a data frame or an array as one of a page: Python's own type, and nothing where it is NaN."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def label(text: str, longest: int = _LONGEST_LABEL) -> str:

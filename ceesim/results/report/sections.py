@@ -23,7 +23,7 @@ from ceesim.results.report.figure import (
 from ceesim.results.report.folder import RunFolder
 from ceesim.results.report.trace_figures import trace_figures
 from ceesim.results.report.traits import data, differs, network, policy, scenario, shared, traits
-from ceesim.units import format_bytes, format_picojoules, format_seconds
+from ceesim.units import cycles_to_seconds, format_bytes, format_picojoules, format_seconds
 
 _MEASURES: Final = {
     "macs": "MACs",
@@ -104,7 +104,7 @@ def _cards(run: RunFolder) -> list[Card]:
         cards.append(Card("accuracy", f"{accuracy['dynamic']:.2%}", detail))
     shows: dict[str, Callable[[float], str]] = {
         "macs": _count,
-        "latency": lambda cycles: format_seconds(cycles / clock_hz),
+        "latency": lambda cycles: format_seconds(cycles_to_seconds(cycles, clock_hz)),
         "energy": format_picojoules,
         "dram_bytes": format_bytes,
     }
@@ -123,7 +123,7 @@ def _cards(run: RunFolder) -> list[Card]:
             )
         )
     worst, alone = worst_case(run)
-    tail = format_seconds(worst / clock_hz).replace(" ", "\u00a0")
+    tail = format_seconds(cycles_to_seconds(worst, clock_hz)).replace(" ", "\u00a0")
     return [*cards, Card("worst case", _change(1 - worst / alone), f"{tail} to the end, every head paid for")]
 
 

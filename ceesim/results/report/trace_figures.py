@@ -19,7 +19,7 @@ from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.scores import Score, ScoreKind
 from ceesim.exits.trace import ExitTrace
-from ceesim.results.report.figure import RAMP, SERIES, Figure, Sheet, Spec, Table, label, legend_above, rows_axis
+from ceesim.results.report.figure import RAMP, SERIES, Figure, Sheet, Spec, Table, cell, label, legend_above, rows_axis
 from ceesim.workload.flops import Convention, backbone_flops, path_flops
 
 Shares = npt.NDArray[np.float64]
@@ -44,10 +44,6 @@ def trace_figures(trace: ExitTrace) -> list[Figure | Sheet]:
 
 def _exit_names(trace: ExitTrace) -> list[str]:
     return [*(f"exit {i + 1}" for i in range(trace.workload.num_exits)), "the end"]
-
-
-def _cell(value: Any) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)
 
 
 def _table_one(trace: ExitTrace) -> Sheet:
@@ -118,7 +114,7 @@ def _class_map(
 ) -> Figure:
     """A heat map of shares [columns, classes], one row per class."""
     num_classes = shares.shape[1]
-    z = [[_cell(shares[i, number]) for i in range(len(columns))] for number in range(num_classes)]
+    z = [[cell(shares[i, number]) for i in range(len(columns))] for number in range(num_classes)]
     heat = {
         "type": "heatmap", "x": list(columns), "y": list(range(num_classes)), "z": z, "zmin": 0, "zmax": 1,
         "colorscale": RAMP, "xgap": 1, "ygap": 1 if num_classes <= 30 else 0, "hoverongaps": False,
@@ -173,14 +169,14 @@ def _excluded_per_exit(trace: ExitTrace) -> Figure:
                 "mode": "lines+markers",
                 "name": name,
                 "x": names,
-                "y": [_cell(value) for value in values],
+                "y": [cell(value) for value in values],
                 "line": {"color": color, "width": 2},
                 "marker": {"color": color, "size": 8},
                 "hovertemplate": f"%{{x}}, {name}: %{{y:.2f}} classes excluded<extra></extra>",
             }
         )
     rows = [
-        (name, float(of_all), _cell(running))
+        (name, float(of_all), cell(running))
         for name, of_all, running in zip(names, excluded.of_all, excluded.of_running, strict=True)
     ]
     return Figure(
@@ -302,11 +298,11 @@ def _heads(trace: ExitTrace) -> Sheet:
     columns += () if fate is None else ("right class excluded after it", "recovered by it")
     rows = []
     for i, name in enumerate(names):
-        on_all = None if accuracy.on_all is None else _cell(accuracy.on_all[i])
-        row: tuple[Any, ...] = (name, int(counts[i]), on_all, _cell(accuracy.on_released[i]))
+        on_all = None if accuracy.on_all is None else cell(accuracy.on_all[i])
+        row: tuple[Any, ...] = (name, int(counts[i]), on_all, cell(accuracy.on_released[i]))
         if fate is not None:
             last = i == len(names) - 1
-            row += (None, None) if last else (_cell(fate.excluded[i]), _cell(fate.recovered[i]))
+            row += (None, None) if last else (cell(fate.excluded[i]), cell(fate.recovered[i]))
         rows.append(row)
     return Sheet(
         "heads",

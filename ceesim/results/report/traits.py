@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ceesim.results.policy_text import policy_text, setting_text
 from ceesim.results.report.folder import RunFolder
 from ceesim.units import format_count
 
@@ -31,8 +32,7 @@ def data(summary: dict[str, Any]) -> str:
 
 def policy(summary: dict[str, Any]) -> str:
     """The exit policy with its thresholds."""
-    held = {key: value for key, value in summary["policy"].items() if key != "name" and value is not None}
-    return " ".join([summary["policy"]["name"], *(f"{key} {_short(held[key])}" for key in held)])
+    return policy_text(summary["policy"])
 
 
 def scenario(summary: dict[str, Any]) -> str:
@@ -87,7 +87,7 @@ def _policies(records: Sequence[dict[str, Any]]) -> list[str]:
     for record in records:
         alike = [other for other in records if other["name"] == record["name"]]
         keys = [key for key in record if any(other.get(key) != record[key] for other in alike)]
-        told.append(" ".join([record["name"], *(f"{key} {_short(record[key])}" for key in keys)]))
+        told.append(" ".join([record["name"], *(f"{key} {setting_text(record[key])}" for key in keys)]))
     return told
 
 
@@ -121,11 +121,3 @@ def _clipped(text: str) -> str:
         return text
     words, _, _ = text[:_LONGEST].rpartition(" ")
     return f"{words or text[:_LONGEST]} …"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list):
-        return ", ".join("–" if item is None else f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

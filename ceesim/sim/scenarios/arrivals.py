@@ -18,7 +18,7 @@ from ceesim.errors import ScenarioError
 from ceesim.program.command import Int64s
 from ceesim.sim.scenarios.kinds import Order, Process
 from ceesim.sim.scenarios.scenario import Scenario
-from ceesim.units import PICOSECONDS_PER_SECOND
+from ceesim.units import PICOSECONDS_PER_SECOND, cycles_to_seconds
 
 BLOCK: Final = 4096
 _LATEST_CYCLE: Final = 2**62
@@ -27,19 +27,23 @@ _LATEST_SECOND: Final = 10**15
 _ARRIVALS, _ORDER = 0, 1  # which of a seed's random streams
 
 
-def arrival_blocks(scenario: Scenario, clock_hz: int, num_inputs: int, rate_per_s: float | None) -> Iterator[Int64s]:
-    """Arrival times in cycles, ascending, `num_inputs` of them in blocks (fewer if a file records fewer).
+def arrival_blocks(
+    scenario: Scenario,
+    clock_hz: int,
+    num_inputs: int,
+    *,
+    rate_per_s: float | None = None,
+    recorded: Int64s | None = None,
+) -> Iterator[Int64s]:
+    """Arrival times in cycles, ascending, `num_inputs` of them in blocks.
 
     Args:
         rate_per_s: of poisson arrivals.
-
-    Raises:
-        ScenarioError: if a recorded file cannot be read, naming its line.
+        recorded: [at least num_inputs] times of recorded ones, as `recorded_cycles` read them.
     """
     arrivals = scenario.arrivals
-    if arrivals.process is Process.RECORDED and arrivals.file is not None:
-        times = recorded_cycles(arrivals.file, clock_hz)[:num_inputs]
-        yield from (times[first : first + BLOCK] for first in range(0, len(times), BLOCK))
+    if recorded is not None:
+        yield from (recorded[first : min(first + BLOCK, num_inputs)] for first in range(0, num_inputs, BLOCK))
     elif arrivals.process is Process.PERIOD and arrivals.period is not None:
         period = Fraction(arrivals.period * clock_hz, PICOSECONDS_PER_SECOND)
         for first in range(0, num_inputs, BLOCK):
@@ -69,8 +73,8 @@ def check_span(scenario: Scenario, clock_hz: int, mean_gap_cycles: float, num_in
         raise ScenarioError(
             "the last arrivals are too late to be counted in cycles",
             where=scenario.label,
-            got=f"{expected / clock_hz:.3g} s",
-            expected=f"at most {most / clock_hz:.3g} s",
+            got=f"{cycles_to_seconds(expected, clock_hz):.3g} s",
+            expected=f"at most {cycles_to_seconds(most, clock_hz):.3g} s",
             fix="raise the rate, or play fewer inputs",
         )
 
@@ -148,7 +152,7 @@ def recorded_cycles(file: str, clock_hz: int) -> Int64s:
             "the last arrival is too late to be counted in cycles",
             where=file,
             got=f"{times[-1]:g} s after {first:g} s",
-            expected=f"at most {_LATEST_CYCLE / clock_hz:.3g} s",
+            expected=f"at most {cycles_to_seconds(_LATEST_CYCLE, clock_hz):.3g} s",
             fix="write times in seconds",
         )
     return np.array(cycles, np.int64)

@@ -89,13 +89,16 @@ def inheriting(program: Program, legacy: Legacy) -> Program:
     )
 
 
-def legacy_of(program: Program, costs: ExitCosts, exit_index: int, before: Legacy) -> Legacy:
-    """What is left behind by an input that inherited `before`, with the prices of its program, and left at an exit."""
-    head = before.num_leading
+def legacy_of(program: Program, inherited: Program, costs: ExitCosts, exit_index: int) -> Legacy:
+    """What is left behind by an input that left at an exit.
+
+    Args:
+        inherited: `program`, as the input found it; `costs` are its prices.
+    """
+    head = inherited.num_commands - program.num_commands
     leave = int(costs.latency_cycles[exit_index - 1])
     timeline = costs.timeline
     start, finish = timeline.start_cycles[head:], timeline.finish_cycles[head:]
-    inherited = inheriting(program, before)
     if program.takes_exits and exit_index <= program.num_exits:
         started = happened(inherited, timeline.start_cycles, exit_index, leave)[head:]
     else:
@@ -127,8 +130,7 @@ def _busy(
     done_at = np.where(happening, finish, 0)
     until = np.zeros(NUM_UNITS, np.int64)
     np.maximum.at(until, program.unit, free_at)
-    moving = program.unit <= Unit.STORE
-    computing = int(done_at[~moving].max(initial=0))
+    computing = int(done_at[~program.moves].max(initial=0))
     storing = int(done_at[program.unit == Unit.STORE].max(initial=0))
     until[Unit.LOAD] = max(until[Unit.LOAD], computing)  # what is being read may not be overwritten
     until[Unit.ARRAY] = max(until[Unit.ARRAY], storing)
@@ -161,11 +163,6 @@ class Carried:
         self._known: dict[tuple[Legacy, int], tuple[Bill, Legacy]] = {}
         self._prices: dict[Legacy, ExitCosts] = {}
 
-    @property
-    def num_priced(self) -> int:
-        """Different pairs of legacy and exit so far."""
-        return len(self._known)
-
     def serve(self, _unit: int, rows: Sequence[int]) -> Bill:
         """The bill of the next input, which leaves at row ``rows[0]`` of the network."""
         key = self._legacy, rows[0] + 1
@@ -182,7 +179,7 @@ class Carried:
         costs = self._prices.get(legacy)
         if costs is None:
             costs = self._prices[legacy] = price(program)
-        next_legacy = legacy_of(network.program, costs, exit_index, legacy)
+        next_legacy = legacy_of(network.program, program, costs, exit_index)
         inherited = np.zeros(NUM_UNITS, np.int64)
         for unit, cycles in legacy.busy:
             inherited[unit] += cycles

@@ -18,9 +18,11 @@ import simpy
 from ceesim.mapping.addresses import behind
 from ceesim.mapping.cut import Transfer
 from ceesim.program.command import NO_COMMAND, Layer, Program, Unit
+from ceesim.sim.scenarios.inputs import Arrived, UnderWay
+from ceesim.sim.scenarios.intake import Steps, bring
 from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.record import Record
-from ceesim.sim.scenarios.station import Arrival, Serve, Waiting
+from ceesim.sim.scenarios.station import Serve
 from ceesim.sim.scenarios.statistics import QueueLength
 
 
@@ -71,16 +73,6 @@ def with_handover(program: Program, transfer: Transfer) -> Program:
     )
 
 
-@dataclass(slots=True)
-class _Flow:
-    """An input on its way through the stages."""
-
-    item: Waiting
-    begin_cycle: int
-    energy_pj: float = 0.0
-    dram_bytes: float = 0.0
-
-
 class Line:
     """The stages behind each other; takes the place of `Station`.
 
@@ -112,14 +104,14 @@ class Line:
         self._busy = [0] * len(division.segments)
         self._blocked = [0] * len(division.segments)
         self._free = division.units[0]
-        self._source: Iterator[Waiting] | None = None
+        self._source: Iterator[Arrived] | None = None
 
-    def start(self, inputs: Iterator[Waiting], *, closed: bool) -> None:
+    def start(self, inputs: Iterator[Arrived], *, closed: bool) -> None:
         """Set all processes going."""
         if closed:
             self._source = inputs
         else:
-            self._env.process(self._arrivals(inputs))
+            self._env.process(bring(self._env, self._record, inputs, self._has_room, self._put))
         number = 0
         for stage, units in enumerate(self._division.units):
             for _ in range(units):
@@ -144,36 +136,30 @@ class Line:
             )
         )
 
-    def _arrivals(self, inputs: Iterator[Waiting]) -> Generator[simpy.Event, Any, None]:
-        env = self._env
-        for item in inputs:
-            if item.arrival_cycle > env.now:
-                yield Arrival(env, item.arrival_cycle - int(env.now))
-            self._record.arrived()
-            if self._capacity is not None and len(self._first.items) >= self._capacity + self._free:
-                self._record.dropped(item.number)
-                continue
-            self._record.queue.change(int(env.now), 1)
-            self._lengths[0].change(int(env.now), 1)
-            self._first.put(item)
+    def _has_room(self) -> bool:
+        return self._capacity is None or len(self._first.items) < self._capacity + self._free
 
-    def _take(self, stage: int) -> Generator[simpy.Event, Any, _Flow | None]:
+    def _put(self, item: Arrived) -> None:
+        self._lengths[0].change(int(self._env.now), 1)
+        self._first.put(item)
+
+    def _take(self, stage: int) -> Generator[simpy.Event, Any, UnderWay | None]:
         env = self._env
         if stage == 0 and self._source is not None:
             item = next(self._source, None)
             if item is None:
                 return None
             self._record.arrived()
-            return _Flow(item._replace(arrival_cycle=int(env.now)), int(env.now))
+            return UnderWay(item._replace(arrival_cycle=int(env.now)), int(env.now))
         flow = yield (self._between[stage - 1] if stage else self._first).get()
         now = int(env.now)
         self._lengths[stage].change(now, -1)
         if stage:
-            return flow if isinstance(flow, _Flow) else None
+            return flow if isinstance(flow, UnderWay) else None
         self._record.queue.change(now, -1)
-        return _Flow(flow, now)
+        return UnderWay(flow, now)
 
-    def _unit(self, number: int, stage: int) -> Generator[simpy.Event, Any, None]:
+    def _unit(self, number: int, stage: int) -> Steps:
         env, record = self._env, self._record
         first, last = self._division.segments[stage]
         while (flow := (yield from self._take(stage))) is not None:
@@ -189,13 +175,9 @@ class Line:
                 bill = yield env.process(served)
             record.worked(number, begin, bill)
             self._busy[stage] += bill.occupancy_cycles
-            flow.energy_pj += bill.total_pj
-            flow.dram_bytes += bill.dram_bytes
+            flow.pay(bill)
             if flow.item.row < last:
-                leave = begin + bill.answer_cycles[0]
-                record.answered(flow.item, flow.item.row + 1, flow.begin_cycle, leave)
-                if record.rows is not None:
-                    record.rows.add(flow.item, flow.begin_cycle, leave, number, flow.energy_pj, flow.dram_bytes)
+                record.left(flow, flow.item.row + 1, begin + bill.answer_cycles[0], number)
             else:
                 finished = int(env.now)
                 yield self._between[stage].put(flow)

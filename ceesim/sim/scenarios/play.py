@@ -25,6 +25,7 @@ from ceesim.sim.costs import Priced
 from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.carried import Carried
 from ceesim.sim.scenarios.division import Stages, shifts, stages_of
+from ceesim.sim.scenarios.inputs import Arrived
 from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.kinds import BatchMode, Carry, Process
 from ceesim.sim.scenarios.outcome import PipelineOutcome, Played, ScenarioResult, settle
@@ -34,7 +35,7 @@ from ceesim.sim.scenarios.refill import Refill, saturated_cycles
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.setting import Setting
 from ceesim.sim.scenarios.shared import SharedDram, channels_of, least_held_cycles
-from ceesim.sim.scenarios.station import Serve, Station, Waiting
+from ceesim.sim.scenarios.station import Serve, Station
 from ceesim.sim.scenarios.stretches import Stretches
 from ceesim.units import PICOSECONDS_PER_SECOND, picoseconds_to_cycles
 
@@ -72,7 +73,10 @@ def play(
         MappingError: if a batch does not fit the hardware.
         WorkloadError: if the network cannot be cut where the scenario needs it.
     """
-    num_inputs = _num_inputs(scenario, hardware, len(rows))
+    recorded = None
+    if scenario.arrivals.process is Process.RECORDED and scenario.arrivals.file is not None:
+        recorded = recorded_cycles(scenario.arrivals.file, hardware.clock_hz)
+    num_inputs = _num_inputs(scenario, len(rows), recorded)
     if scenario.warm_up >= num_inputs:
         raise ScenarioError(
             "every input is left out of the statistics",
@@ -94,7 +98,7 @@ def play(
         rate = scenario.arrivals.load * scenario.units * hardware.clock_hz / alone
     refilled = scenario.batch.mode is BatchMode.REFILL and scenario.batch.size > 1
     stretches = setting.stretches(dynamic) if refilled else None
-    scene = _Scene(setting, scenario, rate, num_inputs, progress, stretches)
+    scene = _Scene(setting, scenario, rate, num_inputs, progress, stretches, recorded)
     exits = setting.jobs(dynamic, scenario.batch.mode)
     backbone, none = setting.jobs(static, BatchMode.STATIC), np.zeros(len(rows), np.int64)
     if line is None:
@@ -110,13 +114,12 @@ def play(
     return ScenarioResult(scenario, played, fixed, static_load)
 
 
-def _num_inputs(scenario: Scenario, hardware: Hardware, trace_inputs: int) -> int:
+def _num_inputs(scenario: Scenario, trace_inputs: int, recorded: Int64s | None) -> int:
     asked = scenario.inputs
     if asked is None and scenario.is_contended:
         asked = min(trace_inputs, CONTENDED_INPUTS)
-    if scenario.arrivals.process is Process.RECORDED and scenario.arrivals.file is not None:
-        recorded = len(recorded_cycles(scenario.arrivals.file, hardware.clock_hz))
-        return recorded if asked is None else min(asked, recorded)
+    if recorded is not None:
+        return len(recorded) if asked is None else min(asked, len(recorded))
     return trace_inputs if asked is None else asked
 
 
@@ -126,6 +129,7 @@ class _Scene:
 
     Args:
         stretches: of the network with exits, where its batches are refilled.
+        recorded: [inputs or more] arrival times in cycles, where a file says them.
     """
 
     setting: Setting
@@ -134,6 +138,7 @@ class _Scene:
     num_inputs: int
     progress: Progress | None
     stretches: Stretches | None = None
+    recorded: Int64s | None = None
 
     def load(self, jobs: Jobs, rows: Int64s) -> float | None:
         """Arrival rate over service rate, of units in full batches or of their DRAM; None under closed arrivals."""
@@ -175,9 +180,8 @@ class _Scene:
             return arrivals.period * clock_hz / PICOSECONDS_PER_SECOND
         if arrivals.process is Process.POISSON and self.rate_per_s is not None:
             return clock_hz / self.rate_per_s
-        if arrivals.process is Process.RECORDED and arrivals.file is not None:
-            times = recorded_cycles(arrivals.file, clock_hz)[: self.num_inputs]
-            return float(times[-1]) / max(len(times) - 1, 1)
+        if self.recorded is not None:
+            return float(self.recorded[self.num_inputs - 1]) / max(self.num_inputs - 1, 1)
         return None
 
     def is_stable(self, load: float | None) -> bool:
@@ -276,7 +280,7 @@ class _Scene:
         rows: Int64s,
         load: float | None,
         line: Stages,
-        inputs: Iterator[Waiting],
+        inputs: Iterator[Arrived],
     ) -> Played:
         pipeline, scenario = self.scenario.pipeline, self.scenario
         flow = Line(
@@ -293,15 +297,15 @@ class _Scene:
         num_patterns = sum(each.num_patterns for each in line.jobs)
         return settle(record, jobs, load, num_patterns, outcome, shared_dram=scenario.is_contended)
 
-    def _inputs(self, rows: Int64s) -> Iterator[Waiting]:
+    def _inputs(self, rows: Int64s) -> Iterator[Arrived]:
         scenario, clock_hz = self.scenario, self.setting.hardware.clock_hz
-        blocks = arrival_blocks(scenario, clock_hz, self.num_inputs, self.rate_per_s)
+        blocks = arrival_blocks(scenario, clock_hz, self.num_inputs, rate_per_s=self.rate_per_s, recorded=self.recorded)
         times = chain.from_iterable(block.tolist() for block in blocks)
         orders = input_blocks(scenario, len(rows), self.num_inputs)
         indices = chain.from_iterable(block.tolist() for block in orders)
         row_of: list[int] = rows.tolist()
         return (
-            Waiting(number, index, row_of[index], time)
+            Arrived(number, index, row_of[index], time)
             for number, (index, time) in enumerate(zip(indices, times, strict=True))
         )
 

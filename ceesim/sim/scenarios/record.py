@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
 from ceesim.program.command import NUM_AMOUNTS, NUM_UNITS, Int64s
+from ceesim.sim.scenarios.inputs import Arrived, UnderWay
 from ceesim.sim.scenarios.jobs import Bill
-from ceesim.sim.scenarios.statistics import Histogram, QueueLength, Stretches
-
-if TYPE_CHECKING:
-    from ceesim.sim.scenarios.station import Waiting
+from ceesim.sim.scenarios.statistics import BatchMeans, Histogram, QueueLength
 
 Float64s: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 _MOST_BILLS: Final = 256
@@ -61,9 +59,9 @@ class Record:
         self.num_served = 0
         self.num_dropped = 0
         self.num_late = 0
-        self.waiting = Stretches(counted)
-        self.latency = Stretches(counted)
-        self.missed = Stretches(counted)
+        self.waiting = BatchMeans(counted)
+        self.latency = BatchMeans(counted)
+        self.missed = BatchMeans(counted)
         self.waiting_cycles = Histogram()
         self.latency_cycles = Histogram()
         self.queue = QueueLength()
@@ -134,14 +132,20 @@ class Record:
         if number >= self._warm_up:
             self.missed.add(1)
 
-    def served(self, unit: int, group: Sequence[Waiting], begin: int, bill: Bill) -> None:
+    def served(self, unit: int, group: Sequence[Arrived], begin: int, bill: Bill) -> None:
         """A unit that took `group` at cycle `begin` is free again, and all members have their answers."""
         self.worked(unit, begin, bill)
-        rows, share = self.rows, len(group)
+        energy_pj, dram_bytes = bill.total_pj / len(group), bill.dram_bytes / len(group)
         for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
-            self.answered(item, exit_index, begin, begin + answer)
-            if rows is not None:
-                rows.add(item, begin, begin + answer, unit, bill.total_pj / share, bill.dram_bytes / share)
+            self._answered(item, exit_index, begin, begin + answer)
+            if self.rows is not None:
+                self.rows.add(item, begin, begin + answer, unit, energy_pj, dram_bytes)
+
+    def left(self, flow: UnderWay, exit_index: int, leave: int, unit: int) -> None:
+        """An input that was served in several steps had its answer at `leave` from `unit`, at exit `exit_index`."""
+        self._answered(flow.item, exit_index, flow.begin_cycle, leave)
+        if self.rows is not None:
+            self.rows.add(flow.item, flow.begin_cycle, leave, unit, flow.energy_pj, flow.dram_bytes)
 
     def begun(self, now: int) -> None:
         """A unit has set to work."""
@@ -174,7 +178,7 @@ class Record:
             self._energy_pj = spent if self._energy_pj is None else self._energy_pj + spent
         self._bills.clear()
 
-    def answered(self, item: Waiting, exit_index: int, begin: int, leave: int) -> None:
+    def _answered(self, item: Arrived, exit_index: int, begin: int, leave: int) -> None:
         """An input that was first taken at `begin` had its answer at `leave`, from exit `exit_index`."""
         self._exit_counts[exit_index - 1] += 1
         self._leaving_counts[item.row] += 1
@@ -203,7 +207,7 @@ class Rows:
         self.arrival_cycle, self.begin_cycle, self.answer_cycle = array("q"), array("q"), array("q")
         self.energy_pj, self.dram_bytes = array("d"), array("d")
 
-    def add(self, item: Waiting, begin: int, leave: int, unit: int, energy_pj: float, dram_bytes: float) -> None:
+    def add(self, item: Arrived, begin: int, leave: int, unit: int, energy_pj: float, dram_bytes: float) -> None:
         """One input; `unit` answered it, and the energy and bytes are its share of every group it was in."""
         self.number.append(item.number)
         self.index.append(item.input_index)

@@ -19,20 +19,17 @@ from dataclasses import dataclass
 
 import simpy
 
+from ceesim.sim.scenarios.inputs import Arrived, UnderWay
+from ceesim.sim.scenarios.intake import Intake, Steps, bring
 from ceesim.sim.scenarios.record import Record
-from ceesim.sim.scenarios.station import Arrival, Process, Waiting
 from ceesim.sim.scenarios.stretches import Stretches
 
 
 @dataclass(slots=True)
-class Member:
-    """An input under way: when it was first taken, and its share of what has been spent."""
+class Member(UnderWay):
+    """An input under way, and when it was parked last."""
 
-    item: Waiting
-    begin_cycle: int
     parked_cycle: int = 0
-    energy_pj: float = 0.0
-    dram_bytes: float = 0.0
 
 
 class Refill:
@@ -41,7 +38,7 @@ class Refill:
     Args:
         stretches: what the unit runs.
         num_exits: of the whole network.
-        capacity, batch_size, max_wait_cycles: as `Station`; inputs that have been parked for `max_wait_cycles` go
+        capacity, batch_size, max_wait_cycles: see `Intake`; inputs that have been parked for `max_wait_cycles` go
             before others, if it is not 0.
     """
 
@@ -59,52 +56,41 @@ class Refill:
         self._env = env
         self._record = record
         self._stretches = stretches
-        self._capacity = capacity
         self._batch_size = batch_size
         self._max_wait = max_wait_cycles
-        self._new: deque[Waiting] = deque()
-        self._source: Iterator[Waiting] | None = None  # of closed arrivals
+        self._new = Intake(capacity=capacity, batch_size=batch_size, max_wait_cycles=max_wait_cycles)
+        self._source: Iterator[Arrived] | None = None  # of closed arrivals
         self._parked: list[deque[Member]] = [deque() for _ in range(num_exits + 2)]
         self._idle: simpy.Event | None = None
-        self._open = True
 
     @property
     def num_patterns(self) -> int:
         """Different stretches priced so far."""
         return self._stretches.num_patterns
 
-    def arrivals(self, inputs: Iterator[Waiting]) -> Process:
+    def arrivals(self, inputs: Iterator[Arrived]) -> Steps:
         """Process that brings the inputs at their time."""
-        env = self._env
-        for item in inputs:
-            if item.arrival_cycle > env.now:
-                yield Arrival(env, item.arrival_cycle - int(env.now))
-            self._record.arrived()
-            places = self._batch_size if self._idle is not None else 0
-            if self._capacity is not None and len(self._new) >= self._capacity + places:
-                self._record.dropped(item.number)
-                continue
-            self._new.append(item)
-            self._record.queue.change(int(env.now), 1)
-            self._wake()
-        self._open = False
+        yield from bring(
+            self._env, self._record, inputs, lambda: self._new.has_room(int(self._idle is not None)), self._put
+        )
+        self._new.is_open = False
         self._wake()
 
-    def unit(self, number: int) -> Process:
+    def unit(self, number: int) -> Steps:
         """Process of the unit under arrivals."""
         while True:
             segment, group = self._next()
             if group:
                 yield from self._run(number, segment, group)
-            elif self._open:
+            elif self._new.is_open:
                 yield from self._nudged()
             else:
                 return
 
-    def closed_unit(self, number: int, inputs: Iterator[Waiting]) -> Process:
+    def closed_unit(self, number: int, inputs: Iterator[Arrived]) -> Steps:
         """Process of the unit that always finds new inputs, until there are no more."""
         self._source = inputs
-        self._open = False
+        self._new.is_open = False
         while True:
             segment, group = self._next()
             if not group:
@@ -120,10 +106,10 @@ class Refill:
         if segment is not None:
             pool = self._parked[segment]
             return segment, [pool.popleft() for _ in range(min(self._batch_size, len(pool)))]
-        if not self._ready():
-            return 1, []
         now = int(self._env.now)
-        taken = [self._new.popleft() for _ in range(min(self._batch_size, len(self._new)))]
+        if not self._new.is_ready(now):
+            return 1, []
+        taken = self._new.take()
         if self._source is not None:
             return 1, [Member(item._replace(arrival_cycle=now), now) for item in taken]
         self._record.queue.change(now, -len(taken))
@@ -141,21 +127,13 @@ class Refill:
                 return segment
         return None
 
-    def _ready(self) -> bool:
-        """Whether new inputs may be taken: they fill a batch, or have waited long enough, or no more will come."""
-        if not self._new:
-            return False
-        if not self._max_wait or not self._open or len(self._new) >= self._batch_size:
-            return True
-        return self._env.now >= self._new[0].arrival_cycle + self._max_wait
-
-    def _nudged(self) -> Process:
+    def _nudged(self) -> Steps:
         """Wait until something has come, or somebody has waited long enough."""
         self._idle = self._env.event()
-        due = [self._new[0].arrival_cycle] if self._new else []
-        due += [pool[0].parked_cycle for pool in self._parked if pool]
+        due = [self._new.due_cycle] if self._new else []
+        due += [pool[0].parked_cycle + self._max_wait for pool in self._parked if pool]
         if due:
-            yield self._idle | self._env.timeout(min(due) + self._max_wait - int(self._env.now))
+            yield self._idle | self._env.timeout(min(due) - int(self._env.now))
         else:
             yield self._idle
         self._idle = None
@@ -167,9 +145,9 @@ class Refill:
             if item is None:
                 return
             self._record.arrived()
-            self._new.append(item)
+            self._new.put(item)
 
-    def _run(self, number: int, segment: int, group: list[Member]) -> Process:
+    def _run(self, number: int, segment: int, group: list[Member]) -> Steps:
         """One stretch: until all have left, or who is left is parked."""
         env = self._env
         begin = int(env.now)
@@ -188,15 +166,15 @@ class Refill:
                 break
         bill = self._stretches.bill(stretch, stop, parks)
         for member in group:
-            member.energy_pj += bill.total_pj / len(group)
-            member.dram_bytes += bill.dram_bytes / len(group)
+            member.pay(bill, len(group))
         end = begin + bill.occupancy_cycles
         if end > env.now:
             yield env.timeout(end - int(env.now))
         self._record.worked(number, begin, bill)
         for member, row in zip(group, rows, strict=True):
             if row < stop:
-                self._leave(number, member, begin + int(stretch.costs.latency_cycles[row]))
+                leave = begin + int(stretch.costs.latency_cycles[row])
+                self._record.left(member, member.item.row + 1, leave, number)
             else:
                 member.parked_cycle = end
                 self._parked[segment + stop].append(member)
@@ -206,11 +184,9 @@ class Refill:
         self._top_up()
         return bool(self._new) or any(self._parked[before] for before in range(2, segment + 1))
 
-    def _leave(self, number: int, member: Member, leave: int) -> None:
-        item = member.item
-        self._record.answered(item, item.row + 1, member.begin_cycle, leave)
-        if self._record.rows is not None:
-            self._record.rows.add(item, member.begin_cycle, leave, number, member.energy_pj, member.dram_bytes)
+    def _put(self, item: Arrived) -> None:
+        self._new.put(item)
+        self._wake()
 
     def _wake(self) -> None:
         if self._idle is not None and not self._idle.triggered:
@@ -227,7 +203,7 @@ def saturated_cycles(
     env = simpy.Environment()
     record = Record(len(rows), 1, num_exits, deadline_cycles=None, warm_up=0, detailed=False)
     unit = Refill(env, record, stretches, num_exits, batch_size=batch_size, max_wait_cycles=max_wait_cycles)
-    inputs = (Waiting(number, number, row, 0) for number, row in enumerate(rows))
+    inputs = (Arrived(number, number, row, 0) for number, row in enumerate(rows))
     env.process(unit.closed_unit(0, inputs))
     env.run()
     return record.end_cycle / len(rows)

@@ -18,7 +18,6 @@ from ceesim.units import ceil_div
 
 NUM_STRETCHES: Final = 30
 _BUCKET_BITS: Final = 10
-_BUCKETS: Final = (64 - _BUCKET_BITS) << _BUCKET_BITS
 MOST_SAMPLES: Final = 512
 
 
@@ -44,7 +43,7 @@ class Estimate:
         return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
-class Stretches:
+class BatchMeans:
     """The mean of a value over a stream of known length, with its interval by batch means."""
 
     def __init__(self, expected: int) -> None:

@@ -191,7 +191,7 @@ def test_poisson_gaps_are_exponential_and_rates_are_kept() -> None:
     refused = 0
     for seed in range(3):
         scenario = Scenario.model_validate({"arrivals": {"process": "poisson", "rate": rate}, "seed": seed})
-        times = np.array(flat(arrival_blocks(scenario, CLOCK_HZ, 20_000, rate)))
+        times = np.array(flat(arrival_blocks(scenario, CLOCK_HZ, 20_000, rate_per_s=rate)))
         gaps = np.diff(times) * rate / CLOCK_HZ
         refused += stats.kstest(gaps, "expon").pvalue < 0.01
         assert stats.norm.sf(abs(gaps.mean() - 1) * np.sqrt(len(gaps))) > 1e-4
@@ -201,7 +201,7 @@ def test_poisson_gaps_are_exponential_and_rates_are_kept() -> None:
 def test_periods_do_not_drift() -> None:
     """A third of a microsecond at 500 MHz is no whole number of cycles; the millionth arrival is still in time."""
     scenario = Scenario.model_validate({"arrivals": {"process": "period", "period": "333333 ps"}})
-    times = flat(arrival_blocks(scenario, 500_000_000, 10_001, None))
+    times = flat(arrival_blocks(scenario, 500_000_000, 10_001))
     assert times[10_000] == 10_000 * 333_333 * 500_000_000 // 10**12
     assert {*np.diff(times).tolist()} == {166, 167}
 

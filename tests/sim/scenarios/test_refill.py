@@ -89,7 +89,7 @@ class Watched(Refill):
     log: ClassVar[list[tuple[bool, int, list[int], int, int]]] = []
 
     def _next(self) -> tuple[int, list[Member]]:
-        closing, new, parked = not self._open, len(self._new), [len(pool) for pool in self._parked]
+        closing, new, parked = not self._new.is_open, len(self._new), [len(pool) for pool in self._parked]
         segment, group = super()._next()
         if self._source is None:
             self.log.append((closing, new, parked, segment, len(group)))

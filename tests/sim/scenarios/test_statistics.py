@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ceesim.sim.scenarios.statistics import MOST_SAMPLES, NUM_STRETCHES, Histogram, QueueLength, Stretches, saved
+from ceesim.sim.scenarios.statistics import MOST_SAMPLES, NUM_STRETCHES, BatchMeans, Histogram, QueueLength, saved
 
 VALUES = st.lists(
     st.one_of(st.integers(0, 2**11), st.integers(0, 2**40), st.integers(2**61, 2**62)), min_size=1, max_size=200
@@ -54,13 +54,13 @@ def test_small_values_are_exact() -> None:
 
 def test_nothing_seen_is_zero() -> None:
     assert histogram([]).percentile(50) == histogram([]).largest == 0
-    assert Stretches(10).estimate().mean == 0.0
-    assert Stretches(10).estimate().ci95 is None
+    assert BatchMeans(10).estimate().mean == 0.0
+    assert BatchMeans(10).estimate().ci95 is None
 
 
 def test_stretches_are_means_of_equal_parts() -> None:
     values = np.random.default_rng(0).integers(0, 10**12, 3000)
-    stream = Stretches(3000)
+    stream = BatchMeans(3000)
     for value in values.tolist():
         stream.add(value)
     estimate = stream.estimate()
@@ -73,7 +73,7 @@ def test_stretches_are_means_of_equal_parts() -> None:
 
 @pytest.mark.parametrize(("expected", "seen"), [(3000, 1400), (20, 20), (1, 1)])
 def test_too_few_values_make_no_interval(expected: int, seen: int) -> None:
-    stream = Stretches(expected)
+    stream = BatchMeans(expected)
     for value in range(seen):
         stream.add(value)
     assert stream.estimate().ci95 is None
@@ -81,7 +81,7 @@ def test_too_few_values_make_no_interval(expected: int, seen: int) -> None:
 
 
 def test_more_values_than_expected_are_not_lost() -> None:
-    stream = Stretches(100)
+    stream = BatchMeans(100)
     for value in range(1000):
         stream.add(value)
     assert stream.estimate().mean == pytest.approx(499.5)
@@ -97,7 +97,7 @@ def test_intervals_cover_correlated_data() -> None:
         values[:, i] = correlation * values[:, i - 1] + noise[:, i]
     hits = 0
     for one in np.rint(values + 10**6).astype(np.int64).tolist():
-        stream = Stretches(length)
+        stream = BatchMeans(length)
         for value in one:
             stream.add(value)
         low, high = stream.estimate().ci95 or (0.0, 0.0)
@@ -109,14 +109,14 @@ def test_common_arrivals_cancel_in_what_is_saved() -> None:
     """Both means double together in busy stretches; their ratio is known far better than either."""
     random = np.random.default_rng(2)
     busy = random.uniform(1, 2, 3000)
-    less, more = Stretches(3000), Stretches(3000)
+    less, more = BatchMeans(3000), BatchMeans(3000)
     for factor in busy:
         less.add(round(600 * factor))
         more.add(round(1000 * factor))
     low, high = saved(less.estimate(), more.estimate()) or (0.0, 0.0)
     assert low < 0.4 < high
     assert high - low < 0.001
-    assert saved(Stretches(1).estimate(), more.estimate()) is None
+    assert saved(BatchMeans(1).estimate(), more.estimate()) is None
 
 
 CHANGES = st.lists(

@@ -19,7 +19,7 @@ from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Program
 from ceesim.sim.costs import Priced
 from ceesim.sim.run import price_network
-from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks
+from ceesim.sim.scenarios.arrivals import arrival_blocks, input_blocks, recorded_cycles
 from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.kinds import BatchMode
 from ceesim.sim.scenarios.outcome import Played, ScenarioResult
@@ -90,7 +90,10 @@ class Came:
 def came(rows: Rows, scenario: Scenario, num_inputs: int, rate: float | None = None) -> Came:
     """The arrivals of a scenario, whose own tests are elsewhere."""
     index = [i for block in input_blocks(scenario, len(rows), num_inputs) for i in block.tolist()]
-    time = [t for block in arrival_blocks(scenario, CLOCK_HZ, num_inputs, rate) for t in block.tolist()]
+    file = scenario.arrivals.file
+    times = None if file is None else recorded_cycles(file, CLOCK_HZ)
+    blocks = arrival_blocks(scenario, CLOCK_HZ, num_inputs, rate_per_s=rate, recorded=times)
+    time = [t for block in blocks for t in block.tolist()]
     return Came(index, rows[index].tolist(), time)
 
 
