@@ -13,6 +13,7 @@ import pytest
 from ceesim.cli import exit_code
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy_file import read_policy
+from ceesim.exits.references import Never
 from ceesim.exits.search import outcome, prices_of
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 from ceesim.workload.flops import Convention
@@ -163,6 +164,7 @@ def test_a_network_without_exits_has_no_thresholds(run: Run, tmp_path: Path) -> 
             whole.labels,
             np.empty((50, 0, 5), np.float16),
             whole.final_logits,
+            Never(),
             dataset="made up",
             split=split,
         )
