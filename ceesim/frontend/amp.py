@@ -21,6 +21,9 @@ def amp_dtype(choice: str, device: torch.device) -> str:
 
     Args:
         choice: "auto" (where it is fast), "on" (even where it is not) or "off".
+
+    Raises:
+        OptionError: if it is none of them.
     """
     if choice not in AMP_CHOICES:
         raise OptionError("unknown AMP choice", got=choice, expected=f"one of {', '.join(AMP_CHOICES)}")

@@ -61,6 +61,7 @@ class Bill:
         amounts: [NUM_AMOUNTS] sums over the commands that happened.
         wasted: [NUM_AMOUNTS] the part for segments that were not run.
         energy: one row.
+        dram_bytes, total_pj: of `amounts` and `energy`, kept because every group asks for them.
     """
 
     answered_at: tuple[int, ...]
