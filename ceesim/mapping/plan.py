@@ -162,7 +162,11 @@ def _attempt(
             room = free if to_dram or is_logits else free - ofmap_bytes
             nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram), images)
             capacity = _capacity(nest, machine, hardware, pins, room)
-            choice = _choose(nest, machine, capacity, queue) if room >= 0 else None
+            try:
+                choice = _choose(nest, machine, capacity, queue) if room >= 0 else None
+            except MappingError as refusal:
+                refusal.where = f"{hardware.name}: {layer.main.name}"
+                raise
             if choice is not None:
                 break
         if choice is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from ceesim.errors import MappingError
 from ceesim.exits.trace import load_trace
 from ceesim.hardware.load import load_hardware, override
 from ceesim.hardware.model import Hardware
@@ -74,3 +75,12 @@ def test_a_map_that_is_sent_away_is_stored_once_and_comes_back() -> None:
         stored = program.amounts[program.unit == Unit.STORE][:, list(DRAM_AMOUNTS)].sum()
         moved.append(int(stored))
     assert moved[0] - moved[1] == 64 * 16 * 16
+
+
+def test_a_layer_that_is_refused_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MappingError("a layer does too much")
+
+    monkeypatch.setattr("ceesim.mapping.plan._choose", refuse)
+    with pytest.raises(MappingError, match=r"^edge_npu: first: a layer does too much$"):
+        cycles(two_convolutions(), override(load_hardware("edge_npu.yaml"), {"buffers.activation": 20000}))
