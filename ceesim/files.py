@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -41,3 +41,14 @@ def check_folder(path: Path) -> None:
     """
     if not path.absolute().parent.is_dir():
         raise OutputError("no such folder", where=str(path.parent), fix="make it first, or choose another --out")
+
+
+def check_apart(out: Path, inputs: Iterable[Path]) -> None:
+    """See that `out` is none of the files that a command reads.
+
+    Raises:
+        OutputError: if it is.
+    """
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise OutputError("would be written over, and is read", where=str(out), fix="choose another --out")

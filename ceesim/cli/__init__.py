@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Final
 
 import click
@@ -69,6 +70,9 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code; `args` defaults to those of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a µ or an arrow that a terminal does not know is no reason to fail
+            stream.reconfigure(errors="replace")
     sys.exit(exit_code(args))
 
 
@@ -86,7 +90,7 @@ def exit_code(args: Sequence[str] | None = None) -> int:
         return _say(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is what click makes of the former
         # the reader of our output has gone (`| head`); point stdout elsewhere so that closing it stays quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -102,6 +102,12 @@ def command(
             fix="give the keys other values, loosen a constraint, or raise --trials",
         )
     table = _rows(best, on_test(best, task, tested))
+    unwritten = None
+    if out is not None:  # first: whoever reads what is printed may go away
+        try:
+            _write(table, out)
+        except OutputError as problem:
+            unwritten = problem
     if as_json:
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
     else:
@@ -110,9 +116,8 @@ def command(
         click.echo(f"{len(best):,} of {tried} {verb} beaten by no other; chosen on {val}, reported on {test}")
         for line in _page(best, table):
             click.echo(line)
-    if out is not None:
-        sys.stdout.flush()
-        _write(table, out)
+    if unwritten is not None:
+        raise unwritten
     return FAILED_POINTS if found.num_failed else 0
 
 

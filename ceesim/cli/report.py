@@ -42,15 +42,19 @@ def command(sources: tuple[Path, ...], out: Path, traces: tuple[Path, ...], with
 
     The page needs no network and no other file. Several runs are also put side by side.
     """
+    from ceesim.files import check_apart
     from ceesim.results.report.page import write_data, write_page
     from ceesim.shipped import Shelf, find
 
-    sections, title = _sections(sources, [find(trace, Shelf.TRACES) for trace in traces])
+    read = [find(trace, Shelf.TRACES) for trace in traces]
+    files = [entry for source in sources if source.is_dir() for entry in source.iterdir() if entry.suffix != ".html"]
+    check_apart(out, [*sources, *read, *files])
+    sections, title = _sections(sources, read)
     write_page(sections, title, out)
     click.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", err=True)
     if with_data:
         written = write_data(sections, out)
-        click.echo(f"wrote {len(written)} tables into {written[0].parent}", err=True)
+        click.echo(f"wrote {len(written)} tables" + (f" into {written[0].parent}" if written else ""), err=True)
 
 
 def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Section], str]:

@@ -44,11 +44,14 @@ def command(
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.exits.trace import load_trace
+    from ceesim.files import check_apart
     from ceesim.results.timeline import timeline, write_timeline
+    from ceesim.shipped import Shelf, find
     from ceesim.sim.run import Engine, PrecisionWarning, run
 
     if exit_index is not None and input_index is not None:
         raise OptionError("an input leaves where it leaves", got="--exit and --input", fix="drop one of the two")
+    check_apart(out, [find(hw, Shelf.HARDWARE), *(find(name, Shelf.TRACES) for name in (trace, rates) if name)])
     inputs = load_trace(trace)
     if input_index is not None:
         if not 0 <= input_index < inputs.num_inputs:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from ceesim.errors import MissingExtraError, OutputError
 from ceesim.explore.column_types import common_types, knob_names, recorded_types, typed
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 
 ROWS: Final = 1000
 """Of one part."""
+KEPT: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2")
+"""What every design has, above 0."""
+_LONGEST_ROW: Final = 1 << 16
+_AGAIN: Final = "give the table as `ceesim sweep` wrote it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,7 @@ class SweepTable:
         """
         try:
             for part in self._parquet() if self.path.suffix == ".parquet" else self._csv():
-                if list(part.columns[:2]) != ["point", "status"]:
-                    raise OutputError(
-                        "not a table of a sweep", where=str(self.path), expected="columns point, status, …"
-                    )
+                self._check(part)
                 yield part
         except ImportError:
             raise MissingExtraError.of("pyarrow", "parquet", "a parquet table") from None
@@ -59,11 +64,40 @@ class SweepTable:
         import pandas
 
         columns = [str(name) for name in pandas.read_csv(self.path, nrows=0).columns]
+        self._see_that_it_ends(len(columns))
         knobs = knob_names(columns)
         types = recorded_types(self.path, knobs)
         if types is None:
             types = common_types(self._read(knobs, {}, ROWS)) if knobs else {}
         yield from self._read([name for name in columns if self._is_wanted(name)], types, self.rows)
+
+    def _see_that_it_ends(self, num_columns: int) -> None:
+        """A row that was cut off may look like the best of all."""
+        with self.path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _LONGEST_ROW, 0))
+            last = file.read().rpartition(b"\n")[2]
+        if last and len(next(csv.reader([last.decode(errors="replace")]))) != num_columns:
+            raise OutputError(
+                "ends in the middle of a row", where=str(self.path), fix="ceesim sweep --resume writes the rest of it"
+            )
+
+    def _check(self, part: pandas.DataFrame) -> None:
+        """Refuse what no sweep writes: a part without the numbers that it is read for."""
+        from pandas.api.types import is_numeric_dtype
+
+        if list(part.columns[:2]) != ["point", "status"]:
+            raise OutputError("not a table of a sweep", where=str(self.path), expected="columns point, status, …")
+        wanted = [name for name in METRICS if name in self.metrics and name in part.columns]
+        missing = [name for name in (*KEPT, "reason") if name not in part.columns]
+        if missing:
+            raise OutputError("columns are missing", where=str(self.path), got=", ".join(missing), fix=_AGAIN)
+        for name in wanted:
+            cells = part[name].dropna()
+            if not is_numeric_dtype(cells) and len(cells):
+                got = cells.iloc[0]
+                raise OutputError(f"cells of {name} are no numbers", where=str(self.path), got=got, fix=_AGAIN)
+            if np.isinf(cells.to_numpy(float)).any() or (name in KEPT and (cells <= 0).any()):
+                raise OutputError(f"cells of {name} are out of range", where=str(self.path), fix=_AGAIN)
 
     def _read(self, columns: list[str], types: dict[str, str], rows: int | None) -> Iterator[pandas.DataFrame]:
         """The `columns`, so many rows at a time; what `types` leaves open, each part decides by itself."""

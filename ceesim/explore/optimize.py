@@ -133,7 +133,13 @@ class Task:
         trace = self.experiment.trace
         policy = policy_with(trace.policy, policy_settings(point))
         if self.tolerances:
-            policies = Policies(policy=trace.policy.name, choose_exits=True)
+            policies = Policies(
+                policy=trace.policy.name,
+                alpha=getattr(trace.policy, "alpha", None),
+                recovery=getattr(trace.policy, "recovery", True),
+                masked_final=getattr(trace.policy, "masked_final", False),
+                choose_exits=True,
+            )
             prices = HardwarePrices(override(self.experiment.hardware, hardware_settings(point)), trace, policies)
             tolerance = self.tolerances[chosen[TOLERANCE]]
             policy = search(trace, policies, Method.BUDGETED, prices.under(self.objective), tolerance)

@@ -193,6 +193,8 @@ def _recover(stream: IO[bytes], path: Path, columns: tuple[str, ...]) -> tuple[i
             if index != str(num_rows).encode():
                 where, got = f"{path}:{num_rows + 2}", index.decode(errors="replace").strip()
                 raise OutputError("is damaged", where=where, got=f"point {got}", expected=f"point {num_rows}")
+            if len(next(csv.reader([line.decode(errors="replace")]))) != len(columns):
+                raise OutputError("is damaged", where=f"{path}:{num_rows + 2}", expected=f"{len(columns)} cells")
             num_rows += 1
             num_failed += rest.startswith(f"{FAILED},".encode())
             whole += len(line)
@@ -204,10 +206,13 @@ def _finished(path: Path) -> Table:
     import pyarrow.parquet
 
     num_rows = num_failed = 0
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=["status"]):
-            num_rows += len(batch)
-            num_failed += batch["status"].to_pylist().count(FAILED)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["status"]):
+                num_rows += len(batch)
+                num_failed += batch["status"].to_pylist().count(FAILED)
+    except ValueError as problem:
+        raise OutputError(f"is damaged: {str(problem)[:200]}", where=str(path), fix="choose another --out") from None
     return Table(path, io.BytesIO(), num_rows, num_failed)
 
 

@@ -57,14 +57,17 @@ def exit_values(result: RunResult) -> tuple[ExitValue, ...]:
     workload, policy = result.trace.workload, result.trace.policy
     kept = policy.kept(workload.num_exits)
     costs, energies = result.dynamic.costs, result.energy(result.dynamic).total
-    values, reaching = [], result.trace.num_inputs
+    counts = result.exit_counts if result.scenario is None else result.scenario.dynamic.leaving_counts
+    values, reaching = [], int(counts.sum())
     for row, exit_index in enumerate(kept):
         others = tuple(other for other in kept if other != exit_index)
-        rates = [1.0] + [0.0] * len(others)  # only `residency: auto` reads them; the pins of the run are what matters
+        rates = None if result.exit_rates is None else list(result.exit_rates)
+        if rates is not None:  # who left here would run to the end
+            rates[-1] += rates.pop(row)
         bare = price_network(workload, others, result.hardware, policy.cost(workload.num_classes), rates)
         full_cycles, full_pj = int(bare.costs.latency_cycles[-1]), float(result.energy(bare).total[-1])
         head_cycles, head_pj = int(costs.latency_cycles[-1]) - full_cycles, float(energies[-1]) - full_pj
-        leaving = int(result.exit_counts[row])
+        leaving = int(counts[row])
         values.append(
             ExitValue(
                 exit_index=exit_index,

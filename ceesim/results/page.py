@@ -201,6 +201,8 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         Text(
             f"if inputs come at the static rate, the saved time is worth {asleep} asleep (race to sleep), "
             f"{awake} awake (stay on)"
+            if result.keeps_static_rate
+            else "inputs cannot come at the static rate: with exits they take longer on average"
         ),
     ]
     if not result.density:

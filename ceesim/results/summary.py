@@ -43,7 +43,7 @@ def summary(result: RunResult, *, intervals: bool = True) -> dict[str, Any]:
         dynamic = played_measures(scenario.dynamic, hardware.clock_hz)
         static = None if scenario.static is None else played_measures(scenario.static, hardware.clock_hz)
         bounds = None if scenario.static is None else saved(scenario.dynamic.latency, scenario.static.latency)
-        ci95 = {} if bounds is None else {"latency": list(bounds)}
+        ci95 = dict.fromkeys(REDUCED) | {"latency": None if bounds is None else list(bounds)}
     return {
         "schema": SCHEMA,
         "hardware": hardware.name,
@@ -119,10 +119,10 @@ def _reductions(dynamic: dict[str, Any], static: dict[str, Any] | None) -> dict[
     return {name: of(key) for name, key in keys.items()}
 
 
-def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float]]:
-    """95% bootstrap interval of each reduction, over inputs; none from a single one."""
+def _intervals(result: RunResult, counts: Int64s) -> dict[str, list[float] | None]:
+    """95% bootstrap interval of each reduction, over inputs; None from a single one."""
     if counts.sum() < 2:
-        return {}
+        return dict.fromkeys(REDUCED)
     pairs = {
         "macs": (result.dynamic.path_macs, result.static.path_macs),
         "flops": (result.dynamic.path_flops, result.static.path_flops),

@@ -29,6 +29,7 @@ class RunResult:
         rows: [inputs] row of `dynamic.costs` for each input.
         engine: ``simpy`` or ``compiled``; the numbers are the same.
         scenario: what became of the inputs where they met; None if each came alone, one after another.
+        exit_rates: [kept exits + 1] what both networks were compiled for, where that was said.
     """
 
     hardware: Hardware
@@ -38,6 +39,7 @@ class RunResult:
     rows: Int64s
     engine: str
     scenario: ScenarioResult | None = None
+    exit_rates: tuple[float, ...] | None = None
 
     def __repr__(self) -> str:
         under = "" if self.scenario is None else f", {self.scenario.scenario.label}"
@@ -70,6 +72,11 @@ class RunResult:
     def mean_energy(self) -> tuple[Breakdown, Breakdown]:
         """Of an input (dynamic, static), one row each, without what passes between inputs."""
         return self.energy(self.dynamic).mean(self.exit_counts), self.energy(self.static).mean(np.ones(1, np.int64))
+
+    @property
+    def keeps_static_rate(self) -> bool:
+        """Whether inputs may come as fast as the static network takes them: exits save at least what heads cost."""
+        return bool(self.dynamic.costs.occupancy_cycles[self.rows].mean() <= self.static.costs.occupancy_cycles[-1])
 
     def energy_at_static_rate(self, waiting: Waiting) -> tuple[float, float]:
         """Mean pJ per input (dynamic, static) if inputs come as fast as the static network can take them.

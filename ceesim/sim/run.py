@@ -155,7 +155,7 @@ def replay(
     cost = policy.cost(workload.num_classes)
     dynamic = pricer(workload, policy.kept(workload.num_exits), hardware, cost, rates, engine)
     static = pricer(workload, (), hardware, cost, None if rates is None else (1.0,), engine)
-    return RunResult(hardware, inputs, dynamic, static, _rows(inputs, dynamic), engine.value)
+    return RunResult(hardware, inputs, dynamic, static, _rows(inputs, dynamic), engine.value, exit_rates=rates)
 
 
 def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from ceesim.cli import exit_code
 from ceesim.cli.run import command
 from ceesim.errors import CeesimError, OptionError, OutputError
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy_file import PolicyFile, write_policy
 from ceesim.hardware.energy.cacti import EXECUTABLE
+from ceesim.shipped import Shelf, find
 
 MAIN = ["--hw", "edge_npu.yaml", "--trace", "vgg_w025_c10.npz", "--engine", "compiled"]
 
@@ -131,3 +136,30 @@ def test_what_a_run_reads_is_not_written_over(tmp_path: Path, monkeypatch: pytes
 def test_files_that_are_not_there(option: str, value: str) -> None:
     arguments = [value if i and MAIN[i - 1] == option else argument for i, argument in enumerate(MAIN)]
     assert isinstance(CliRunner().invoke(command, arguments).exception, CeesimError)
+
+
+def test_whoever_stops_reading_is_no_error() -> None:
+    """`| head -1`: click answers a closed pipe by leaving with 1."""
+    program = f"from ceesim.cli import main; main({['run', *MAIN]!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as done:
+        assert done.stdout is not None
+        done.stdout.close()
+        _, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+
+
+def test_a_terminal_without_our_letters_is_no_error() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    program = f"from ceesim.cli import main; main({['run', *MAIN]!r})"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_timeline_does_not_take_the_place_of_its_trace(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.npz"
+    mine.write_bytes(find("vgg_w025_c10", Shelf.TRACES).read_bytes())
+    before = mine.read_bytes()
+    assert exit_code(["timeline", "--hw", "edge_npu.yaml", "--trace", str(mine), "--out", str(mine)]) == 1
+    assert mine.read_bytes() == before

@@ -10,6 +10,7 @@ import pytest
 
 from ceesim.cli import exit_code
 from ceesim.errors import OptionError, OutputError
+from ceesim.exits.exclusion import ODDS, Exclude
 from ceesim.exits.trace import save_trace
 from ceesim.explore.experiment import Experiment
 from ceesim.explore.notation import Written, design_space
@@ -222,3 +223,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().err
     assert "exists already" in said
     assert "not shares of the inputs" in said
+
+
+@pytest.mark.parametrize("alpha", [None, ODDS])
+def test_the_search_compares_what_the_trace_s_policy_compares(alpha: float | None) -> None:
+    policy = Exclude(POLICY.beta, alpha=alpha)
+    settings = Task(
+        replace(experiment(), trace=trace().under(policy)), space({"array.rows": [2, 4]}), tolerances=(0.05,)
+    )
+    found = settings.design({"array.rows": 0, "tolerance": 0}).policy
+    assert isinstance(found, Exclude)
+    assert found.alpha == alpha

@@ -11,7 +11,7 @@ import pytest
 
 import ceesim
 from ceesim.cli import exit_code
-from ceesim.errors import WorkerError
+from ceesim.errors import OutputError, WorkerError
 from ceesim.explore import experiment as experiments
 from ceesim.explore.experiment import METRICS, Experiment, Row
 from ceesim.explore.frame import read_sweep
@@ -266,3 +266,29 @@ def test_a_dead_worker_is_said() -> None:
     setup = Experiment(Deadly(), trace())  # type: ignore[arg-type]
     with pytest.raises(WorkerError, match="a worker process died"), local_workers(setup, 2) as crew:
         list(crew.evaluate([((0, {}),)]))
+
+
+def test_a_row_that_was_cut_off_is_no_design(tmp_path: Path) -> None:
+    """Its energy ended after three digits: it would be the best of all."""
+    hw, traced = files(tmp_path)
+    out = tmp_path / "sweep.csv"
+    words = ["sweep", "--hw", hw, "--trace", traced, "--set", "array.rows=2,4", "--out", str(out)]
+    assert exit_code(words) == 0
+    content = out.read_bytes()
+    lines = content.splitlines()
+    column = lines[0].split(b",").index(b"dynamic.energy_pj.mean")
+    cells = lines[-1].split(b",")
+    torn = b"\n".join([*lines[:-1], b",".join([*cells[:column], cells[column][:3]])])
+    out.write_bytes(torn)
+    with pytest.raises(OutputError, match="ends in the middle of a row"):
+        read_sweep(out)
+    assert exit_code([*words, "--resume"]) == 0
+    assert out.read_bytes() == content
+    out.write_bytes(content.rstrip(b"\n"))  # as some editors leave it
+    assert len(read_sweep(out)) == 2
+    for cell, said in ((b"n/a", "are no numbers"), (b"inf", "are out of range"), (b"-1", "are out of range")):
+        out.write_bytes(b"\n".join([*lines[:-1], b",".join([*cells[:column], cell, *cells[column + 1 :]]), b""]))
+        with pytest.raises(OutputError, match=said):
+            read_sweep(out)
+    out.write_bytes(b"\n".join([*lines[:-1], b",".join(cells[:-3]), b""]))
+    assert exit_code([*words, "--resume"]) == 1

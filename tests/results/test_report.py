@@ -574,3 +574,25 @@ def test_what_is_no_result_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert "nowhere: no such run or sweep" in capfd.readouterr().err
     assert cli.exit_code(["report", str(tmp_path)]) == 1
     assert "name a folder that `ceesim run --out` wrote" in capfd.readouterr().err
+
+
+def test_nothing_that_is_read_is_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("summary.json", "inputs.csv"):
+        before = (folder / name).read_bytes()
+        assert cli.exit_code(["report", str(folder), "--out", str(folder / name)]) == 1
+        assert "would be written over" in capsys.readouterr().err
+        assert (folder / name).read_bytes() == before
+
+
+def test_a_table_of_inputs_that_was_cut_off_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "cut"
+    shutil.copytree(folder, copy)
+    rows = (copy / "inputs.csv").read_text().splitlines(keepends=True)
+    (copy / "inputs.csv").write_text("".join(rows[:-5]))
+    with pytest.raises(OutputError, match="rows are missing"):
+        read_run(copy)
+    shutil.copy(folder / "inputs.csv", copy)
+    content = json.loads((copy / "summary.json").read_text())
+    (copy / "summary.json").write_text(json.dumps({"schema": content["schema"]}))
+    with pytest.raises(OutputError, match="not a whole summary"):
+        read_run(copy)

@@ -213,7 +213,7 @@ def test_a_backbone_that_cannot_keep_up_is_null() -> None:
     result = result_of(everybody, arrivals={"process": "poisson", "rate": rate})
     numbers = summary(result)
     assert numbers["static"] is None
-    assert numbers["reduction"]["ci95"] == {}
+    assert set(numbers["reduction"]["ci95"].values()) == {None}
     assert all(numbers["reduction"][name] is None for name in ("macs", "latency", "energy", "dram_bytes", "flops"))
     assert result.scenario is not None
     record = scenario_record(result.scenario, result.hardware)

@@ -140,19 +140,21 @@ def _layers(run: RunFolder) -> Figure:
 
 
 def _before_and_after(
-    name: str, title: str, caption: str, unit: str, static: dict[str, float], dynamic: dict[str, float]
+    name: str, title: str, caption: str, unit: str, static: dict[str, float] | None, dynamic: dict[str, float]
 ) -> Figure:
-    """Two bars per thing: without exits and with."""
-    names = [key for key in dynamic if static.get(key, 0) or dynamic[key]]
-    before, after = [float(static.get(key, 0)) for key in names], [float(dynamic[key]) for key in names]
+    """Two bars per thing: without exits, if that is known, and with."""
+    names = [key for key in dynamic if dynamic[key] or (static is not None and static.get(key, 0))]
+    before = [None if static is None else float(static.get(key, 0)) for key in names]
+    after = [float(dynamic[key]) for key in names]
     spoken = [key.replace("_", " ") for key in names]
     return Figure(
         name,
         title,
         caption,
         [
-            bars(spoken, before, "static", "--quiet", f"%{{x:.4~g}} {unit}"),
-            bars(spoken, after, "dynamic", "--c1", f"%{{x:.4~g}} {unit}"),
+            bars(spoken, values, which, color, f"%{{x:.4~g}} {unit}")
+            for which, values, color in (("static", before, "--quiet"), ("dynamic", after, "--c1"))
+            if which != "static" or static is not None
         ],
         {
             "height": 100 + 34 * len(names),
@@ -166,12 +168,13 @@ def _before_and_after(
     )
 
 
-def _parts(run: RunFolder, measure: str, split: str, unit: float) -> tuple[dict[str, float], dict[str, float]]:
-    """A measure of static and dynamic in parts; all zero where the network without exits could not serve the inputs."""
-    dynamic = {key: value / unit for key, value in run.summary["dynamic"][measure][split].items()}
-    if run.summary["static"] is None:
-        return dict.fromkeys(dynamic, 0.0), dynamic
-    return {key: value / unit for key, value in run.summary["static"][measure][split].items()}, dynamic
+def _parts(run: RunFolder, measure: str, split: str, unit: float) -> tuple[dict[str, float] | None, dict[str, float]]:
+    """A measure of static and dynamic in parts; no static where the plain network could not serve the inputs."""
+    static, dynamic = (
+        None if played is None else {key: value / unit for key, value in played[measure][split].items()}
+        for played in (run.summary["static"], run.summary["dynamic"])
+    )
+    return static, dynamic or {}
 
 
 def _energy(run: RunFolder) -> Figure:

@@ -33,6 +33,11 @@ _TABLES: Final = {
 }
 
 
+_KEYS: Final = (
+    "hardware", "network", "width", "dataset", "num_inputs", "policy", "scenario", "batch", "clock_hz", "accuracy",
+    "exit_rate", "dynamic", "static", "reduction",
+)  # fmt: skip
+_AGAIN: Final = "run it again"
 _DIGITS: Final = 12
 """Of a SHA-256 that are shown."""
 
@@ -85,10 +90,16 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
             expected=SCHEMA,
             fix="run it again with this version of ceesim",
         )
+    if absent := [key for key in _KEYS if key not in summary]:
+        where, got = str(path / "summary.json"), f"no {', '.join(absent)}"
+        raise OutputError("not a whole summary", where=where, got=got, fix=_AGAIN)
     layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
+    met = (path / "scenario.json").exists()
+    if layers.empty or exits.empty or (not met and len(inputs) != exits["num_inputs"].sum()):
+        raise OutputError("rows are missing in a table of the run", where=str(path), fix=_AGAIN)
     trace, missing = _find_trace(path, summary, manifest, traces)
     scenario, queue = None, None
-    if (path / "scenario.json").exists():
+    if met:
         scenario, queue = _json(path / "scenario.json"), _table(path / "queue.csv", QUEUE_COLUMNS)
         if scenario.get("schema") != SCENARIO_SCHEMA:
             raise OutputError(

@@ -81,7 +81,7 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
         ("data", data(summary)),
         ("hardware", f"{summary['hardware']} at {summary['clock_hz'] / 1e6:g} MHz" + _area(summary)),
         ("policy", policy(summary)),
-        ("scenario", scenario(summary)),
+        ("scenario", scenario(run)),
         ("settings", ", ".join(manifest.get("configuration", {}).get("set", [])) or "as in the hardware file"),
         ("made by", f"ceesim {manifest.get('ceesim')}, engine {manifest.get('engine')}, on {manifest.get('created')}"),
         ("with", ", ".join(f"{package} {version}" for package, version in packages.items())),

@@ -161,7 +161,7 @@ def _excluded_per_exit(trace: ExitTrace) -> Figure:
     data = []
     for values, name, color in (
         (excluded.of_all, "all inputs", SERIES[0]),
-        (excluded.of_running, "inputs still running", SERIES[2]),
+        (excluded.of_running, "inputs that reach it", SERIES[2]),
     ):
         data.append(
             {
@@ -183,7 +183,8 @@ def _excluded_per_exit(trace: ExitTrace) -> Figure:
         "fig6",
         "Fig. 6: classes excluded so far",
         f"Mean number of the {trace.workload.num_classes} classes that are out of the question after each exit. An "
-        "input that has left counts with all classes but its own; the second line looks only at those still running.",
+        "input that has left counts with all classes but its own; the second line looks only at those that reach the "
+        "exit.",
         data,
         {
             "height": 300,
@@ -191,7 +192,7 @@ def _excluded_per_exit(trace: ExitTrace) -> Figure:
             "yaxis": {"title": {"text": "excluded classes"}, "range": [0, trace.workload.num_classes]},
             "legend": legend_above(),
         },
-        Table(("after", "mean over all inputs", "mean over inputs still running"), rows),
+        Table(("after", "mean over all inputs", "mean over inputs that reach it"), rows),
     )
 
 

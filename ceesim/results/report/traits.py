@@ -35,9 +35,18 @@ def policy(summary: dict[str, Any]) -> str:
     return policy_text(summary["policy"])
 
 
-def scenario(summary: dict[str, Any]) -> str:
-    """How the inputs met."""
-    return f"{summary['scenario']}, batch {summary['batch']}"
+def scenario(run: RunFolder) -> str:
+    """How the inputs met, and on what."""
+    return ", ".join(part for part in _scenario(run) if part)
+
+
+def _scenario(run: RunFolder) -> tuple[str, str, str, str]:
+    """Its label, its batches, its accelerators, whether they are a pipeline; empty where there is nothing to say."""
+    asked = {} if run.scenario is None else run.scenario["scenario"]
+    size, units = run.summary["batch"], asked.get("units", 1)
+    mode = f" {asked['batch']['mode']}" if size > 1 and "batch" in asked else ""
+    together = format_count(units, "unit") if units > 1 else ""
+    return str(run.summary["scenario"]), f"batch {size}{mode}", together, "pipeline" if "pipeline" in asked else ""
 
 
 def traits(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
@@ -49,7 +58,7 @@ def traits(runs: Sequence[RunFolder]) -> dict[str, list[str]]:
         "settings": _settings(runs),
         "data": [data(summary) for summary in summaries],
         "policy": [policy(summary) for summary in summaries],
-        "scenario": [scenario(summary) for summary in summaries],
+        "scenario": [scenario(run) for run in runs],
     }
 
 
@@ -75,8 +84,7 @@ def told_apart(runs: Sequence[RunFolder]) -> list[str]:
         [str(summary["dataset"]) for summary in summaries],
         [format_count(summary["num_inputs"], "input") for summary in summaries],
         _policies([summary["policy"] for summary in summaries]),
-        [str(summary["scenario"]) for summary in summaries],
-        [f"batch {summary['batch']}" for summary in summaries],
+        *(list(told) for told in zip(*map(_scenario, runs), strict=True)),
     ]
     return [", ".join(_clipped(each[i]) for each in told if differs(each) and each[i]) for i in range(len(runs))]
 
