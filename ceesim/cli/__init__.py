@@ -42,8 +42,22 @@ _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory")
 """In what torch says on a GPU and on a CPU."""
 
 
+class _UnreadError(Exception):
+    """Nobody reads our output any more, under a name that click does not turn into exit code 1."""
+
+
 class _Table(click.Group):
     """A group that imports a command only when it is called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _UnreadError from None
+        except SystemExit as leave:
+            if isinstance(leave.__context__, BrokenPipeError):  # what rich makes of it
+                raise _UnreadError from None
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -90,7 +104,7 @@ def exit_code(args: Sequence[str] | None = None) -> int:
         return _say(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
-    except (BrokenPipeError, SystemExit):  # the latter is what click makes of the former
+    except (_UnreadError, BrokenPipeError):
         # the reader of our output has gone (`| head`); point stdout elsewhere so that closing it stays quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

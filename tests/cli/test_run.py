@@ -138,11 +138,17 @@ def test_files_that_are_not_there(option: str, value: str) -> None:
     assert isinstance(CliRunner().invoke(command, arguments).exception, CeesimError)
 
 
-def test_whoever_stops_reading_is_no_error() -> None:
-    """`| head -1`: click answers a closed pipe by leaving with 1."""
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_whoever_stops_reading_is_no_error(buffered: str) -> None:
+    """`| head -1`, noticed at the end or in the middle, where click answers by leaving with 1."""
     program = f"from ceesim.cli import main; main({['run', *MAIN]!r})"
+    environment = os.environ | {"PYTHONUNBUFFERED": buffered}
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as done:
         assert done.stdout is not None
         done.stdout.close()
