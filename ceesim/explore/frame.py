@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROWS: Final = 1000
 """Of one part."""
 KEPT: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2")
-"""What every design has, above 0."""
+"""Above 0 in every design that has them."""
 _LONGEST_ROW: Final = 1 << 16
 _AGAIN: Final = "give the table as `ceesim sweep` wrote it"
 
@@ -88,7 +88,8 @@ class SweepTable:
         if list(part.columns[:2]) != ["point", "status"]:
             raise OutputError("not a table of a sweep", where=str(self.path), expected="columns point, status, …")
         wanted = [name for name in METRICS if name in self.metrics and name in part.columns]
-        missing = [name for name in (*KEPT, "reason") if name not in part.columns]
+        kept = [name for name in KEPT if name in self.metrics]
+        missing = [name for name in (*kept, "reason") if name not in part.columns]
         if missing:
             raise OutputError("columns are missing", where=str(self.path), got=", ".join(missing), fix=_AGAIN)
         for name in wanted:
@@ -96,7 +97,7 @@ class SweepTable:
             if not is_numeric_dtype(cells) and len(cells):
                 got = cells.iloc[0]
                 raise OutputError(f"cells of {name} are no numbers", where=str(self.path), got=got, fix=_AGAIN)
-            if np.isinf(cells.to_numpy(float)).any() or (name in KEPT and (cells <= 0).any()):
+            if np.isinf(cells.to_numpy(float)).any() or (name in kept and (cells <= 0).any()):
                 raise OutputError(f"cells of {name} are out of range", where=str(self.path), fix=_AGAIN)
 
     def _read(self, columns: list[str], types: dict[str, str], rows: int | None) -> Iterator[pandas.DataFrame]:

@@ -286,6 +286,7 @@ def test_a_row_that_was_cut_off_is_no_design(tmp_path: Path) -> None:
     assert out.read_bytes() == content
     out.write_bytes(content.rstrip(b"\n"))  # as some editors leave it
     assert len(read_sweep(out)) == 2
+    assert read_sweep(out, ["accuracy.dynamic"])["accuracy.dynamic"].notna().all()  # nothing else is asked for
     for cell, said in ((b"n/a", "are no numbers"), (b"inf", "are out of range"), (b"-1", "are out of range")):
         out.write_bytes(b"\n".join([*lines[:-1], b",".join([*cells[:column], cell, *cells[column + 1 :]]), b""]))
         with pytest.raises(OutputError, match=said):
