@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from ceesim.errors import OptionError
+from ceesim.errors import OptionError, OutputError
 
 FAILED_POINTS: Final = 3
 """Exit code: finished, but some points failed."""
@@ -92,11 +92,14 @@ def command(
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)
     files += [Path(given) for given in (policy, space) if given is not None]
-    manifest = record({"command": "sweep"}, files).to_dict()
+    manifest = {"num_points": num_points, "provenance": record({"command": "sweep"}, files).to_dict()}
     with (
-        open_table(out, names, sweep.identity(experiment, designs), {"provenance": manifest}, resume=resume) as table,
+        open_table(out, names, sweep.identity(experiment, designs), manifest, resume=resume) as table,
         crews.dask_workers(experiment, dask) if dask else crews.local_workers(experiment, local) as crew,
     ):
+        if table.num_rows > num_points:
+            got, expected = format_count(table.num_rows, "row"), f"{num_points:,} at most"
+            raise OutputError("is damaged", where=str(out), got=got, expected=expected, fix="choose another --out")
         done = f", {table.num_rows:,} of them done" if table.num_rows else ""
         estimate = duration(seconds * (num_points - table.num_rows) / crew.num_workers)
         hands = format_count(crew.num_workers, "worker")

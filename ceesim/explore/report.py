@@ -61,10 +61,13 @@ def sweep_section(path: Path, name: str) -> Section:
         notes.append("There is nothing to compare: every point has the same latency, energy, area and accuracy.")
     if len(failed):
         parts.append(_failures(failed))
+    num_points = record.get("num_points")
+    stopped = isinstance(num_points, int) and num_points > len(table)
     return Section(
         name=name,
         title=f"Sweep {path.name}",
         sentence=f"{format_count(len(table), 'design')}"
+        f"{f' of {num_points:,} (the sweep was stopped; --resume goes on)' if stopped else ''}"
         f"{f', {len(failed):,} of which could not be built' if len(failed) else ''}; "
         f"{len(found.front):,} that no other beats.",
         facts=[

@@ -134,7 +134,7 @@ def price_network(
     program = compile_program(
         built, hardware, exit_cost=exit_cost, exit_rates=exit_rates, batch=batch, compacted=compacted
     )
-    return Priced(built, program, _PRICE[engine](program), (*kept, workload.num_exits + 1))
+    return Priced(built, _named(program, kept), _PRICE[engine](program), (*kept, workload.num_exits + 1))
 
 
 def replay(
@@ -172,6 +172,15 @@ def _engine(name: Engine | str) -> Engine:
 
 def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
     return trace if isinstance(trace, ExitTrace) else load_trace(trace)
+
+
+def _named(program: Program, kept: Sequence[int]) -> Program:
+    """`program` with its decisions called by the numbers that the exits have in the trace."""
+    layers = (
+        replace(layer, name=f"exit{kept[layer.segment - 1]}.{layer.kind}") if layer.is_decision else layer
+        for layer in program.layers
+    )
+    return replace(program, layers=tuple(layers))
 
 
 def _exit_rates(rated: ExitTrace, inputs: ExitTrace) -> tuple[float, ...]:

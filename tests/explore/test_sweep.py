@@ -128,6 +128,10 @@ def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(
     assert (tmp_path / "sweep.csv").read_bytes() == finished.read_bytes()
     assert sweep(tmp_path, "sweep.csv", "--workers", "1", "--resume") == 3
     assert (tmp_path / "sweep.csv").read_bytes() == finished.read_bytes()
+    last = finished.read_bytes().splitlines(keepends=True)[-1]
+    (tmp_path / "sweep.csv").write_bytes(finished.read_bytes() + last.replace(b"35,", b"36,", 1))
+    assert sweep(tmp_path, "sweep.csv", "--workers", "1", "--resume") == 1
+    assert "is damaged (got 37 rows; expected 36 at most)" in capsys.readouterr().err
 
 
 def test_a_table_of_another_sweep_is_not_touched(

@@ -485,8 +485,12 @@ def test_a_sweep_says_what_was_swept(tmp_path: Path) -> None:
     axis = part(section, "front-1").layout["xaxis"]
     values = columns(section, "front")["mean latency (ms)"]
     assert max(values) / min(values) < 10 or axis["ticktext"] == [f"{tick:g}" for tick in axis["tickvals"]]
+    assert "stopped" not in section.sentence
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:4]))
+    assert sweep_section(table, "sweep1").sentence.startswith("3 designs of 4 (the sweep was stopped")
     manifest_path(table).write_text("[]")
-    assert sweep_section(table, "sweep1").record == ""
+    stopped = sweep_section(table, "sweep1")
+    assert (stopped.record, "stopped" in stopped.sentence) == ("", False)
 
 
 def test_logarithmic_axes_are_written_out() -> None:

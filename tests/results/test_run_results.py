@@ -32,7 +32,7 @@ from ceesim.results.verdict import verdict
 from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
 from ceesim.sim.result import RunResult
-from ceesim.sim.run import PrecisionWarning, run
+from ceesim.sim.run import PrecisionWarning, replay, run
 from ceesim.sim.scenarios.scenario import Scenario
 from tests.exits.toys import toy_trace
 
@@ -104,6 +104,12 @@ def test_the_page_says_what_float32_did(trace: ExitTrace) -> None:
 @pytest.mark.parametrize("record", [None, "yes", {}, FLOAT32 | {"accuracy": "high"}, {**FLOAT32, "exit_flips": None}])
 def test_a_record_of_float32_that_says_nothing_is_left_out(record: object) -> None:
     assert rounding_sentence(toy_trace(num_inputs=200, capture={"precision": "int8", "float32": record})) is None
+
+
+def test_decisions_bear_the_numbers_of_the_trace_also_where_exits_are_dropped(trace: ExitTrace) -> None:
+    result = replay(load_hardware("edge_npu.yaml"), trace.under(Fixed(6)))
+    names = [row["op"] for row in layers(result.dynamic, result.hardware, {}) if row["bottleneck"] == "decision"]
+    assert names == ["exit6.decision"]
 
 
 def test_parts_sum_to_their_wholes(result: RunResult) -> None:
