@@ -16,11 +16,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and is deleted when it does not.
 
     It has reached the disk before it takes the place, so a reader, or a start after a power cut, sees the old content
-    or the new.
+    or the new. A link stays one: the file it points to is replaced. A pipe or a device is written into.
 
     Raises:
         OSError: if it cannot be written.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
@@ -34,11 +39,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_folder(path: Path) -> None:
-    """See that there is a folder to put `path` into, before the work that it is to hold.
+    """See that there is a folder to put the file `path` into, before the work that it is to hold.
 
     Raises:
         OutputError: if not.
     """
+    if not path.name:  # a shell variable that is not set
+        raise OutputError("not a file's name", where="--out", got=str(path), fix="name a file")
     if not path.absolute().parent.is_dir():
         raise OutputError("no such folder", where=str(path.parent), fix="make it first, or choose another --out")
 

@@ -56,9 +56,11 @@ def command(
     from ceesim.exits.choice import PolicyWarning, choose_policy
     from ceesim.exits.identity import identity
     from ceesim.exits.trace import load_trace, save_trace
-    from ceesim.files import check_folder
+    from ceesim.files import check_apart, check_folder
 
     check_folder(out)  # before the long pass, not after it
+    read = [source, *(source.iterdir() if source.is_dir() else ())]
+    check_apart(out, read if policy is None else [*read, Path(policy)])
     if policy is None and (beta is not None or threshold is not None):
         raise OptionError("--beta and --threshold belong to a policy", fix="add --policy exclude (or confidence, …)")
     if source.suffix == ".npz":

@@ -58,8 +58,15 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
 
     Example: ceesim gemm --m 1024 --k 1152 --n 128 --rows 16 --cols 16 --dataflow ws --profile textbook
     """
+    from ceesim.files import check_apart, check_folder
     from ceesim.mapping.gemm_table import COLUMNS, array_cells, priced, product_of, read_products
+    from ceesim.results.write import write_text
+    from ceesim.shipped import Shelf, find
 
+    if out is not None:
+        check_folder(out)
+        read = [] if hw is None else [find(hw, Shelf.HARDWARE)]
+        check_apart(out, read if table is None else [*read, table])
     hardware = None
     if hw is not None:
         from ceesim.hardware.load import load_hardware
@@ -98,4 +105,4 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)

@@ -101,13 +101,15 @@ def command(
     from ceesim.exits.policy_file import PolicyFile, write_policy
     from ceesim.exits.search import Method, Space, outcome, search
     from ceesim.exits.trace import load_trace
-    from ceesim.files import check_folder
+    from ceesim.files import check_apart, check_folder
     from ceesim.provenance import SourceFile
     from ceesim.shipped import Shelf, find
 
     if out is not None:
         check_folder(out)
     paths = [find(name, Shelf.TRACES) for name in (val, test)]
+    if out is not None:
+        check_apart(out, [*paths, *([] if hw is None else [find(hw, Shelf.HARDWARE)])])
     fitted, tested = (load_trace(path) for path in paths)
     check_pair(fitted, tested, test)
     if not fitted.workload.num_exits:

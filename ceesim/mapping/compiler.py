@@ -28,7 +28,7 @@ from ceesim.mapping.fusion import FusedLayer, fuse, maker, multiplications, vect
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import compute_unit
-from ceesim.mapping.plan import PlannedLayer, expected_cost, plan
+from ceesim.mapping.plan import PlannedLayer, expected_bytes, expected_cost, plan
 from ceesim.mapping.residency import TILE_SHARES, Pins, no_pins, pin
 from ceesim.mapping.search import RESOLUTION
 from ceesim.mapping.stream import (
@@ -122,14 +122,14 @@ def _planned(
     traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
     pinned = dict.fromkeys(pin(layers, hardware, rates, traffic, share) for share in TILE_SHARES)
     options = [(plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins) for pins in pinned]
-    return _cheapest([*options, unpinned], machine, reach)
+    return _cheapest([*options, unpinned], reach)
 
 
-def _cheapest(options: Sequence[_Plan], machine: Machine, reach: Sequence[float]) -> _Plan:
+def _cheapest(options: Sequence[_Plan], reach: Sequence[float]) -> _Plan:
     """What an input is expected to pay least for, layer by layer: by the rule of the mapper, cost before bytes."""
-    costs = [expected_cost(planned, reach, machine.cycle_cost, machine.byte_cost) for planned, _ in options]
+    costs = [expected_cost(planned, reach) for planned, _ in options]
     alike = [option for option, cost in zip(options, costs, strict=True) if cost <= min(costs) * (1 + 1 / RESOLUTION)]
-    return min(alike, key=lambda option: expected_cost(option[0], reach, 0, 1))
+    return min(alike, key=lambda option: expected_bytes(option[0], reach))
 
 
 def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:

@@ -13,7 +13,7 @@ from ceesim.mapping.banked import retimed
 from ceesim.mapping.candidates import Capacity
 from ceesim.mapping.fusion import FusedLayer
 from ceesim.mapping.loops import emit
-from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.machine import action_costs, machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.search import choose
 from ceesim.mapping.stream import (
@@ -63,7 +63,8 @@ def price_product(gemm: Gemm, hardware: Hardware) -> EndToEnd:
     layer = FusedLayer(op, ("product",), "linear", 1, False, (INPUT,), "product", gemm.m * gemm.n, (), gemm.m * gemm.n)
     machine, queue, buffers = machine_of(hardware), queues_of(hardware), hardware.buffers
     nest = nest_of(layer, hardware, Operands((True,), weights_pinned=False, ofmap_to_dram=True))
-    choice = choose(nest, machine, Capacity(buffers.weight_bytes, buffers.psum_bytes, buffers.activation_bytes), queue)
+    capacity = Capacity(buffers.weight_bytes, buffers.psum_bytes, buffers.activation_bytes)
+    choice = choose(nest, machine, capacity, queue, action_costs(hardware))
     if choice is None:
         raise MappingError(
             f"the product {gemm.m}×{gemm.k} by {gemm.k}×{gemm.n} fits the buffers under no tiling",

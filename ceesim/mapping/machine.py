@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +17,19 @@ from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DmaQueues, DramModel, Hardware, Objective
 from ceesim.mapping.folds import fold_timing
 from ceesim.mapping.stream import Machine
+from ceesim.program.actions import actions_of_amounts
 from ceesim.program.command import NUM_UNITS, Int64s, Unit
+
+_FJ_PER_PJ: Final = 1000
+_UNCHANGED: Final = (
+    Action.MACS,
+    Action.PRODUCT_MACS,
+    Action.ADDS,
+    Action.MULTIPLIES,
+    Action.COMPARES,
+    Action.SHIFTS,
+    Action.EXPONENTIALS,
+)
 
 
 def machine_of(hardware: Hardware) -> Machine:
@@ -65,13 +79,29 @@ def machine_of(hardware: Hardware) -> Machine:
 
 
 def _costs(hardware: Hardware) -> tuple[int, int]:
-    """What the mapper pays per cycle and per byte loaded: cycles alone, or femtojoules."""
+    """What the mapper pays per cycle, and at least per byte loaded: cycles alone, or femtojoules."""
     if hardware.mapping.objective is Objective.LATENCY:
         return 1, 0
     table = energy_table(hardware)
     passing = table.state_pj[State.RUNNING].sum()
     loaded = table.action_pj[Action.DRAM_READ_BYTES].sum()
-    return round(1000 * passing), round(1000 * loaded)
+    return round(_FJ_PER_PJ * passing), int(_FJ_PER_PJ * loaded)
+
+
+@lru_cache(maxsize=64)
+def action_costs(hardware: Hardware) -> tuple[int, ...]:
+    """What the mapper pays besides cycles, in femtojoules: per cycle of a transfer, then per unit of each `Amount`.
+
+    Nothing (an empty tuple) if it minimises latency. What no tiling changes, the arithmetic, is left out.
+    """
+    if hardware.mapping.objective is Objective.LATENCY:
+        return ()
+    table = energy_table(hardware)
+    action_pj = table.action_pj.sum(axis=1)
+    action_pj[list(_UNCHANGED)] = 0
+    amount_pj = actions_of_amounts(hardware) @ action_pj
+    transferring = table.state_pj[State.TRANSFERRING].sum()
+    return tuple(round(_FJ_PER_PJ * pj) for pj in (transferring, *amount_pj.tolist()))
 
 
 def queues_of(hardware: Hardware) -> Int64s:

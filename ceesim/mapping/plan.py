@@ -27,6 +27,7 @@ from ceesim.errors import MappingError
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.candidates import Capacity, most_needed
 from ceesim.mapping.fusion import FusedLayer
+from ceesim.mapping.machine import action_costs
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.residency import Pins
 from ceesim.mapping.search import RESOLUTION, Choice, choose
@@ -58,16 +59,14 @@ class PlannedLayer:
         return self.choice.dram_bytes + (self.nest.ofmap_bytes if self.nest.ofmap_to_dram else 0)
 
 
-def expected_cost(planned: Sequence[PlannedLayer], reach: Sequence[float], cycle_cost: int, byte_cost: int) -> float:
-    """What an input pays on the average, layer by layer, if it gets as far as segment i with probability `reach[i-1]`.
+def expected_cost(planned: Sequence[PlannedLayer], reach: Sequence[float]) -> float:
+    """What an input pays on average, layer by layer, if it gets as far as segment i with probability `reach[i-1]`."""
+    return sum(reach[part.layer.segment - 1] * part.choice.cost for part in planned)
 
-    Args:
-        cycle_cost, byte_cost: see `Machine`.
-    """
-    return sum(
-        reach[part.layer.segment - 1] * (cycle_cost * part.choice.cycles + byte_cost * part.dram_bytes)
-        for part in planned
-    )
+
+def expected_bytes(planned: Sequence[PlannedLayer], reach: Sequence[float]) -> float:
+    """Bytes from and to DRAM, likewise."""
+    return sum(reach[part.layer.segment - 1] * part.dram_bytes for part in planned)
 
 
 def plan(
@@ -98,30 +97,26 @@ def plan(
                 return planned, away
             away |= {planned}
 
-    def cost(planned: Sequence[PlannedLayer]) -> float:
-        return expected_cost(planned, reach, machine.cycle_cost, machine.byte_cost)
-
     planned, away = placed(frozenset())
     tried: set[str] = set()
-    while (name := _most_in_the_way(planned, reach, machine, cost(planned) / RESOLUTION, tried)) is not None:
+    while (name := _most_in_the_way(planned, reach, expected_cost(planned, reach) / RESOLUTION, tried)) is not None:
         tried.add(name)
         try:
             others, also_away = placed(away | {name})
         except MappingError:  # what fits beside it on chip need not fit its bands
             continue
-        if cost(others) < cost(planned) * (1 - 1 / RESOLUTION):
+        if expected_cost(others, reach) < expected_cost(planned, reach) * (1 - 1 / RESOLUTION):
             planned, away = others, also_away
     return planned
 
 
 def _most_in_the_way(
-    planned: Sequence[PlannedLayer], reach: Sequence[float], machine: Machine, least: float, tried: set[str]
+    planned: Sequence[PlannedLayer], reach: Sequence[float], least: float, tried: set[str]
 ) -> str | None:
     """The map beside which layers cost most more than alone; None if that is below `least` for all that are untried."""
     lost: dict[str, float] = {}
     for part in planned:
-        slower, more_bytes = part.choice.cycles - part.alone.cycles, part.choice.dram_bytes - part.alone.dram_bytes
-        loss = reach[part.layer.segment - 1] * (machine.cycle_cost * slower + machine.byte_cost * more_bytes)
+        loss = reach[part.layer.segment - 1] * (part.choice.cost - part.alone.cost)
         for name in part.beside:
             lost[name] = lost.get(name, 0) + loss
     worth = {name: loss for name, loss in lost.items() if name not in tried and loss > least}
@@ -139,7 +134,7 @@ def _attempt(
     sent_away: frozenset[str],
 ) -> tuple[PlannedLayer, ...] | str:
     """The plan, or the map that must go to DRAM for one to exist."""
-    bits = hardware.precision.activation_bits
+    bits, costs = hardware.precision.activation_bits, action_costs(hardware)
 
     def bytes_of(elements: int) -> int:
         return ceil_div(images * elements * bits, 8)
@@ -163,7 +158,7 @@ def _attempt(
             nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram), images)
             capacity = _capacity(nest, machine, hardware, pins, room)
             try:
-                choice = _choose(nest, machine, capacity, queue) if room >= 0 else None
+                choice = _choose(nest, machine, capacity, queue, costs) if room >= 0 else None
             except MappingError as refusal:
                 refusal.where = f"{hardware.name}: {layer.main.name}"
                 raise
@@ -183,7 +178,7 @@ def _attempt(
             beside = (*beside, layer.output)
         whole = _capacity(nest, machine, hardware, pins, hardware.buffers.activation_bytes - side_bytes)
         if whole != capacity:
-            alone = _choose(nest, machine, whole, queue) or choice
+            alone = _choose(nest, machine, whole, queue, costs) or choice
         planned.append(PlannedLayer(layer, nest, choice, from_dram, beside if whole != capacity else (), alone))
         held.update(layer.side_outputs)
         held = {name: size for name, size in held.items() if last_use.get(name, -1) > i}
@@ -210,8 +205,10 @@ def _capacity(nest: Nest, machine: Machine, hardware: Hardware, pins: Pins, room
 
 
 @lru_cache(maxsize=4096)
-def _choose(nest: Nest, machine: Machine, capacity: Capacity, queue: tuple[int, ...]) -> Choice | None:
-    return choose(nest, machine, capacity, np.array(queue, np.int64))
+def _choose(
+    nest: Nest, machine: Machine, capacity: Capacity, queue: tuple[int, ...], costs: tuple[int, ...]
+) -> Choice | None:
+    return choose(nest, machine, capacity, np.array(queue, np.int64), costs)
 
 
 def _does_not_fit(layer: FusedLayer, hardware: Hardware, pins: Pins, free: int, images: int) -> MappingError:

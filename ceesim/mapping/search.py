@@ -5,10 +5,13 @@ A lower bound that no schedule can beat (`ceesim.mapping.bounds`) orders the can
 the other, exactly, by lowering the layer alone and executing it, until the bound of the next one is worse than the
 best time found. Nothing is lost by this pruning: the bound is never above the exact time.
 
-The objective is cycles, or energy: cycles × what passing time costs + bytes × what DRAM costs; the rest of a layer's
-energy does not depend on its tiling, but for partial folds. Costs closer than one part in `RESOLUTION` of the lowest
-bound count as equal. Otherwise tilings that reload their weights six times over would win by the handful of cycles
-that a smaller first tile saves, which the previous layer hides anyway.
+The objective is cycles, or energy: what passing time costs, and every action of the layer alone but its arithmetic,
+which no tiling changes. In the network a layer's first loads hide behind the layer before; so where passing time costs
+most of the energy, the result may be a fraction of a percent dearer than what `latency` finds.
+
+Cycles closer than one part in `RESOLUTION` of the lowest bound count as equal. Otherwise tilings that reload their
+weights six times over would win by the handful of cycles that a smaller first tile saves, which the previous layer
+hides anyway. Energy charges reloads by itself, and is compared in finer steps.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from ceesim.mapping.loops import emit
 from ceesim.mapping.stream import (
     AMOUNTS,
     LATENCY,
+    LOAD,
     NONE,
     OCCUPANCY,
     ROW,
+    STORE,
     UNIT,
     WAITS,
     Machine,
@@ -35,35 +40,45 @@ from ceesim.mapping.stream import (
     new_stream,
 )
 from ceesim.mapping.tiles import Nest, Tiling, max_rows
-from ceesim.program.command import Int64s
+from ceesim.program.command import NUM_AMOUNTS, Int64s
 from ceesim.program.executor import execute_rows
 from ceesim.program.jit import jit
 
 _FIELDS: Final = 6
 RESOLUTION: Final = 128
+FINE_RESOLUTION: Final = 1 << 14
+"""Of energy."""
+_MOST: Final = float(1 << 62)
+NO_COSTS: Final = np.empty(0, np.int64)
+"""Besides cycles, where latency is minimised."""
 MOST_COST: Final = float(1 << 59)
 """Of a candidate by its bound: what it costs when timed, a few times that, still fits 64 bits."""
 
 
 class Choice(NamedTuple):
-    """A tiling and what it costs on its own."""
+    """A tiling and what it costs on its own: cycles, bytes loaded, and what the mapper minimises."""
 
     tiling: Tiling
     cycles: int
     dram_bytes: int
+    cost: int
     num_candidates: int
     num_timed: int
 
 
 @jit
-def time_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s) -> int:
-    """Cycles of the layer lowered on its own, from its first command to its last finish."""
-    stream = new_stream(max_rows(nest, tiling), False)
+def cost_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s, costs: Int64s) -> tuple[int, int]:
+    """(cycles, cost) of the layer lowered on its own, from its first command to its last finish.
+
+    Args:
+        costs: as from `action_costs`.
+    """
+    stream = new_stream(max_rows(nest, tiling), len(costs) > 0)
     cursor = new_cursor()
     emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = cursor[ROW]
-    return execute_rows(
+    cycles = execute_rows(
         rows,
         queue,
         stream[:, UNIT],
@@ -73,6 +88,15 @@ def time_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s) -> i
         np.empty(rows, np.int64),
         np.empty(rows, np.int64),
     )
+    if len(costs) == 0:
+        return cycles, cycles * machine.cycle_cost
+    cost = float(cycles) * machine.cycle_cost
+    for row in range(rows):
+        if stream[row, UNIT] in (LOAD, STORE):
+            cost += float(stream[row, OCCUPANCY]) * costs[0]
+        for amount in range(NUM_AMOUNTS):
+            cost += float(stream[row, AMOUNTS + amount]) * costs[1 + amount]
+    return cycles, int(min(cost, _MOST))
 
 
 @jit
@@ -95,14 +119,14 @@ def in_order(table: Int64s, steps: Int64s, order: Int64s) -> Int64s:
 
 
 @jit
-def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prune: bool) -> Int64s:
-    """[10] best tiling's six fields, its cycles, its load bytes, candidates, candidates timed (0: there is none).
+def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, costs: Int64s, prune: bool) -> Int64s:
+    """[11] best tiling's six fields, its cycles, its load bytes, candidates, candidates timed (0: there is none), cost.
 
-    What is minimised is a cost linear in cycles and bytes (`Machine.cycle_cost`, `Machine.byte_cost`). If the dearest
-    candidate costs more than can be counted, no candidate is timed either.
+    A cost is never below its bound, which counts cycles and bytes loaded alone (`Machine.cycle_cost`,
+    `Machine.byte_cost`). If the dearest candidate costs more than can be counted, no candidate is timed either.
     """
     table = candidates(nest, machine, capacity)
-    best = np.full(10, -1, np.int64)
+    best = np.full(11, -1, np.int64)
     best[8], best[9] = len(table), 0
     if len(table) == 0:
         return best
@@ -110,14 +134,13 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
     if dearest > MOST_COST:
         return best
     least = table[:, BOUND] * machine.cycle_cost + table[:, BYTES] * machine.byte_cost
-    resolution = max(1, least.min() // RESOLUTION)
+    resolution = max(1, least.min() // (FINE_RESOLUTION if len(costs) > 0 else RESOLUTION))
     steps = least // resolution
-    order, first, first_cycles = np.arange(len(table)), -1, 0
+    order, first, first_cycles, first_cost = np.arange(len(table)), -1, 0, 0
     if prune:  # once the foremost is timed, only the few that may be as soon are worth putting in order
         first = foremost(table, steps)
-        first_cycles = time_alone(nest, tiling_of(table[first]), machine, queue)
-        latest = (first_cycles * machine.cycle_cost + table[first, BYTES] * machine.byte_cost) // resolution
-        order = np.flatnonzero(steps <= latest)
+        first_cycles, first_cost = cost_alone(nest, tiling_of(table[first]), machine, queue, costs)
+        order = np.flatnonzero(steps <= first_cost // resolution)
     best_step, best_commands = 0, 0
     for index in in_order(table, steps, order):
         row, step = table[index], steps[index]
@@ -126,27 +149,33 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, prun
                 break
             if step == best_step and (row[BYTES], row[COMMANDS]) >= (best[7], best_commands):
                 continue
-        cycles = first_cycles if index == first else time_alone(nest, tiling_of(row), machine, queue)
+        cycles, cost = first_cycles, first_cost
+        if index != first:
+            cycles, cost = cost_alone(nest, tiling_of(row), machine, queue, costs)
         best[9] += 1
-        step = (cycles * machine.cycle_cost + row[BYTES] * machine.byte_cost) // resolution
+        step = cost // resolution
         if best[9] == 1 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
             best[:6] = row[:6]
             best[6], best[7], best_step, best_commands = cycles, row[BYTES], step, row[COMMANDS]
+            best[10] = cost
     return best
 
 
-def choose(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, *, prune: bool = True) -> Choice | None:
+def choose(
+    nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, costs: tuple[int, ...] = (), *, prune: bool = True
+) -> Choice | None:
     """The best tiling of a layer, or None if none fits.
 
     Args:
         queue: [units] DMA queues as in `Program.queue`.
+        costs: as from `action_costs`; none where latency is minimised.
         prune: False times every candidate (for tests).
 
     Raises:
         MappingError: if the layer is beyond what can be counted or looked at (`ceesim.mapping.limits`).
     """
     check(nest, machine, capacity)
-    best = search(nest, machine, capacity, queue, prune)
+    best = search(nest, machine, capacity, queue, np.array(costs, np.int64), prune)
     if best[8] and not best[9]:
         raise beyond_count(nest)
     if not best[8] and least_fits(nest, machine, capacity):
@@ -154,4 +183,4 @@ def choose(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, *, p
     if not best[8]:
         return None
     values = [int(value) for value in best]
-    return Choice(Tiling(*values[:_FIELDS]), values[6], values[7], values[8], values[9])
+    return Choice(Tiling(*values[:_FIELDS]), values[6], values[7], values[10], values[8], values[9])

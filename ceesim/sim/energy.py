@@ -1,8 +1,6 @@
 """From what commands accounted for to joules: amounts become actions, exits become rows, the price list does the rest.
 
-Energy is linear in what was counted, so each exit is priced once. A vector lane's pass over a drained partial sum is
-one addition (bias), one multiplication and one shift (requantisation); every other element-op is one addition or
-compare.
+Energy is linear in what was counted, so each exit is priced once.
 Zero gating takes the mean share of non-zero ifmap values of each op from the trace; without it every MAC toggles.
 """
 
@@ -11,42 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ceesim.exits.trace import ExitTrace
-from ceesim.hardware.energy.actions import NUM_ACTIONS, Action
-from ceesim.hardware.energy.hops import hops
+from ceesim.hardware.energy.actions import Action
 from ceesim.hardware.energy.price import Activity, Breakdown, Waiting, price
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import Hardware
+from ceesim.program.actions import actions_of_amounts
 from ceesim.program.command import NUM_AMOUNTS, Amount, Int64s, Program, Unit
 from ceesim.sim.costs import ExitCosts
 from ceesim.sim.machine import NOT_STARTED
 from ceesim.workload.ops import OpKind
-
-_SAME: Final[Mapping[Amount, Action]] = {
-    Amount.WEIGHT_BUFFER_READ_BYTES: Action.WEIGHT_READ_BYTES,
-    Amount.WEIGHT_BUFFER_WRITE_BYTES: Action.WEIGHT_WRITE_BYTES,
-    Amount.HEAD_BUFFER_READ_BYTES: Action.HEAD_READ_BYTES,
-    Amount.HEAD_BUFFER_WRITE_BYTES: Action.HEAD_WRITE_BYTES,
-    Amount.ACTIVATION_BUFFER_READ_BYTES: Action.ACTIVATION_READ_BYTES,
-    Amount.ACTIVATION_BUFFER_WRITE_BYTES: Action.ACTIVATION_WRITE_BYTES,
-    Amount.PSUM_BUFFER_READ_BYTES: Action.PSUM_READ_BYTES,
-    Amount.PSUM_BUFFER_WRITE_BYTES: Action.PSUM_WRITE_BYTES,
-    Amount.COMPARES: Action.COMPARES,
-    Amount.EXPONENTIALS: Action.EXPONENTIALS,
-    Amount.DECISIONS: Action.DECISIONS,
-    Amount.DMA_BEATS: Action.DMA_BEATS,
-    Amount.DMA_REQUESTS: Action.DMA_DESCRIPTORS,
-    Amount.DRAM_READ_BURST_BYTES: Action.DRAM_READ_BYTES,
-    Amount.DRAM_WRITE_BURST_BYTES: Action.DRAM_WRITE_BYTES,
-    Amount.DRAM_ACTIVATES: Action.DRAM_ACTIVATES,
-    Amount.VECTOR_OPS: Action.ADDS,
-    Amount.VECTOR_MULTIPLIES: Action.MULTIPLIES,
-}
 
 
 def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = None) -> Int64s:
@@ -55,33 +31,11 @@ def actions(amounts: Int64s, hardware: Hardware, gated_macs: Int64s | None = Non
     Args:
         gated_macs: [rows, 2] how many of the MACs with weights, and of those of two activations, are gated.
     """
-    counts = amounts @ _actions_of_amounts(hardware)
+    counts = amounts @ actions_of_amounts(hardware)
     if gated_macs is not None:
         counts[:, [Action.MACS, Action.PRODUCT_MACS]] -= gated_macs
         counts[:, Action.GATED_MACS] += gated_macs.sum(axis=1)
     return np.asarray(counts, np.int64)
-
-
-@lru_cache(maxsize=64)
-def _actions_of_amounts(hardware: Hardware) -> Int64s:
-    """[NUM_AMOUNTS, NUM_ACTIONS] how often each action happens per unit of an amount."""
-    moves, bits = hops(hardware), hardware.precision
-    factors = np.zeros((NUM_AMOUNTS, NUM_ACTIONS), np.int64)
-    for amount, action in _SAME.items():
-        factors[amount, action] = 1
-    factors[Amount.MACS, Action.MACS] = 1
-    factors[Amount.PRODUCT_MACS, [Action.MACS, Action.PRODUCT_MACS]] = -1, 1
-    factors[Amount.IFMAP_HOPS, Action.OPERAND_HOP_BITS] = bits.activation_bits
-    factors[Amount.WEIGHT_HOPS, Action.OPERAND_HOP_BITS] = bits.weight_bits
-    factors[Amount.PSUM_HOPS, Action.PSUM_HOP_BITS] = bits.psum_bits
-    factors[Amount.FOLD_PES, Action.WEIGHT_LOAD_BITS] = moves.load_bits_per_fold_pe
-    factors[Amount.PRODUCT_FOLD_PES, Action.WEIGHT_LOAD_BITS] = (
-        moves.product_load_bits_per_fold_pe - moves.load_bits_per_fold_pe
-    )
-    factors[Amount.FOLD_PES, Action.PSUM_HOP_BITS] = moves.drain_bits_per_fold_pe
-    factors[Amount.DRAINED_PSUMS, Action.MULTIPLIES] = 1
-    factors[Amount.DRAINED_PSUMS, Action.SHIFTS] = 1
-    return factors
 
 
 def exit_energy(

@@ -13,7 +13,7 @@ from ceesim.mapping.candidates import Capacity, candidates
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import RESOLUTION, choose, time_alone
+from ceesim.mapping.search import NO_COSTS, RESOLUTION, choose, cost_alone
 from ceesim.mapping.stream import transfer
 from ceesim.mapping.tiles import Tiling
 from ceesim.program.command import Program, Unit
@@ -67,7 +67,7 @@ def test_no_op_is_slower_in_any_fixed_mapping_nor_mapped_anew(
     machines = [machine_of(faster) for faster in at_every_rate(hardware)]
     capacity = Capacity(hardware.buffers.weight_bytes, hardware.buffers.psum_bytes, hardware.buffers.activation_bytes)
     for row in candidates(nest, machines[0], capacity)[:20].tolist():
-        cycles = [time_alone(nest, Tiling(*row[:6]), machine, queue) for machine in machines]
+        cycles = [cost_alone(nest, Tiling(*row[:6]), machine, queue, NO_COSTS)[0] for machine in machines]
         assert cycles == sorted(cycles, reverse=True)
     choices = [choose(nest, machine, capacity, queue) for machine in machines]
     mapped = [choice.cycles for choice in choices if choice is not None]

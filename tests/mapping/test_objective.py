@@ -1,13 +1,43 @@
 """`mapping.objective: energy` chooses tilings by what cycles and bytes cost, and prunes without losing the best."""
 
+import numpy as np
 import pytest
 
-from ceesim.hardware.load import load_hardware
-from ceesim.mapping.candidates import Capacity
+from ceesim.exits.trace import load_trace
+from ceesim.hardware.energy.actions import NUM_ACTIONS
+from ceesim.hardware.energy.price import Activity, price
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.load import load_hardware, override
+from ceesim.hardware.model import Hardware
+from ceesim.mapping.candidates import BOUND, BYTES, Capacity, candidates
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.loops import emit
+from ceesim.mapping.machine import action_costs, machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import choose
+from ceesim.mapping.search import choose, cost_alone
+from ceesim.mapping.stream import (
+    AMOUNTS,
+    LATENCY,
+    LAYER,
+    NONE,
+    OCCUPANCY,
+    PLACE,
+    ROW,
+    SEGMENT,
+    TILE,
+    UNIT,
+    WAITS,
+    Place,
+    flush_store,
+    new_cursor,
+    new_stream,
+)
+from ceesim.mapping.tiles import Nest, Tiling, max_rows
+from ceesim.program.command import Layer, Program, Unit
+from ceesim.program.executor import execute
+from ceesim.shipped import Shelf, find
+from ceesim.sim.energy import actions
+from ceesim.sim.run import replay
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Function, conv, elementwise, linear, reshape
 from tests.networks import hardware as tiny_hardware
@@ -34,11 +64,61 @@ def test_pruning_loses_nothing(objective: str) -> None:
     for layer in fuse(NETWORK, fuse_head_pools=True):
         nest = nest_of(layer, hardware, Operands((True,), weights_pinned=False, ofmap_to_dram=True))
         capacity = Capacity(buffers.weight_bytes, buffers.psum_bytes, buffers.activation_bytes)
-        pruned, every = (choose(nest, machine, capacity, queue, prune=prune) for prune in (True, False))
+        costs = action_costs(hardware)
+        pruned, every = (choose(nest, machine, capacity, queue, costs, prune=prune) for prune in (True, False))
         assert pruned is not None
         assert every is not None
         assert pruned.tiling == every.tiling
         assert every.num_timed == every.num_candidates
+
+
+@pytest.mark.parametrize("key", ["array.dataflow=ws", "dma.queues=split", "array.dataflow=os"])
+def test_the_cost_of_a_layer_is_what_its_energy_changes_by(key: str) -> None:
+    """Between two tilings of one layer alone the costs differ as the joules do, which `sim.energy` works out apart."""
+    hardware = override(tiny_hardware(mapping={"objective": "energy"}), [key])
+    queue, costs = queues_of(hardware), np.array(action_costs(hardware), np.int64)
+    machine = machine_of(hardware)
+    nest = nest_of(fuse(NETWORK, fuse_head_pools=True)[0], hardware, Operands((True,), False, ofmap_to_dram=True))
+    capacity = Capacity(*(getattr(hardware.buffers, f"{name}_bytes") for name in ("weight", "psum", "activation")))
+    differences = set()
+    for row in candidates(nest, machine, capacity)[:: max(1, len(candidates(nest, machine, capacity)) // 7)]:
+        tiling = Tiling(*(int(value) for value in row[:6]))
+        _, cost = cost_alone(nest, tiling, machine, queue, costs)
+        differences.add(round(joules_alone(nest, tiling, hardware) * 1000 - cost, -3))
+        assert cost >= row[BOUND] * machine.cycle_cost + row[BYTES] * machine.byte_cost
+    assert max(differences) - min(differences) <= 1e-5 * cost
+
+
+def joules_alone(nest: Nest, tiling: Tiling, hardware: Hardware) -> float:
+    """Picojoules of a layer alone, from its Program."""
+    machine, queue = machine_of(hardware), queues_of(hardware)
+    stream, cursor = new_stream(max_rows(nest, tiling), True), new_cursor()
+    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    flush_store(machine, stream, cursor)
+    rows = stream[: cursor[ROW]]
+    program = Program(
+        layers=(Layer("conv", "conv", Unit.ARRAY, 1, ("conv",)),), unit=rows[:, UNIT], queue=queue,
+        occupancy_cycles=rows[:, OCCUPANCY], latency_cycles=rows[:, LATENCY],
+        waits=rows[:, WAITS:AMOUNTS].astype(np.int32), layer=rows[:, LAYER], segment=rows[:, SEGMENT],
+        tile=rows[:, TILE], amounts=rows[:, AMOUNTS:PLACE], decisions=(),
+    )  # fmt: skip
+    moving = rows[np.isin(rows[:, UNIT], (Unit.LOAD, Unit.STORE)), OCCUPANCY].sum()
+    end = np.array([execute(program).end_cycle])
+    none = np.zeros((1, NUM_ACTIONS), np.int64)
+    counts = actions(program.amounts.sum(axis=0)[None], hardware)
+    activity = Activity(counts, none, none, end, np.array([moving]), np.zeros(1, np.int64))
+    return float(price(activity, energy_table(hardware)).total[0])
+
+
+def test_energy_is_no_worse_for_being_asked_for() -> None:
+    """Where DRAM costs most, fewer joules; where passing time does, within what layers alone cannot know."""
+    trace = load_trace(find("alexnet_w025_c10.npz", Shelf.TRACES))
+    for name, most in (("edge_npu.yaml", 0.95), ("scalesim_default.yaml", 1.0), ("tpu_v1.yaml", 1.002)):
+        by_time, by_energy = (
+            replay(load_hardware(name, {"mapping.objective": objective}), trace).mean_energy()[1].total[0]
+            for objective in ("latency", "energy")
+        )
+        assert by_energy <= most * by_time
 
 
 def test_energy_costs_are_those_of_the_price_list() -> None:

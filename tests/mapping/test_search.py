@@ -12,7 +12,7 @@ from ceesim.mapping.candidates import BOUND, Capacity, candidates, distinct_exte
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import RESOLUTION, choose, time_alone
+from ceesim.mapping.search import NO_COSTS, RESOLUTION, choose, cost_alone
 from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
@@ -64,7 +64,7 @@ def assert_bounded(accelerator: Hardware, loops: Nest, capacity: Capacity) -> No
     machine, queue = machine_of(accelerator), queues_of(accelerator)
     for row in candidates(loops, machine, capacity)[:40].tolist():
         tiling = Tiling(*row[:6])
-        exact = time_alone(loops, tiling, machine, queue)
+        exact = cost_alone(loops, tiling, machine, queue, NO_COSTS)[0]
         assert (row[BOUND], row[BOUND + 1]) == lower_bound(loops, tiling, machine)
         assert row[BOUND] <= exact, tiling
         program = lowered(accelerator, loops, tiling)
@@ -109,7 +109,7 @@ def assert_nothing_lost(accelerator: Hardware, loops: Nest, capacity: Capacity) 
         return
     assert pruned._replace(num_timed=0) == brute._replace(num_timed=0)
     assert pruned.num_timed <= brute.num_timed == brute.num_candidates
-    assert pruned.cycles == time_alone(loops, pruned.tiling, machine, queue)
+    assert pruned.cycles == cost_alone(loops, pruned.tiling, machine, queue, NO_COSTS)[0]
     assert fits(loops, pruned.tiling, machine, capacity)
 
 
@@ -124,7 +124,7 @@ def test_brute_force_over_every_tile_that_fits_finds_nothing_better(case: tuple[
         return
     for tiling in every_tiling(loops, accelerator):
         if fits(loops, tiling, machine, capacity):
-            cycles = time_alone(loops, tiling, machine, queue)
+            cycles = cost_alone(loops, tiling, machine, queue, NO_COSTS)[0]
             assert best.cycles <= cycles + max(1, cycles // 16), tiling
 
 
@@ -155,7 +155,9 @@ def test_times_within_the_resolution_count_as_equal_and_fewer_bytes_win() -> Non
     assert best is not None
     table = candidates(loops, machine, capacity)
     step = max(1, int(table[:, BOUND].min()) // RESOLUTION)
-    exact = {Tiling(*row[:6]): time_alone(loops, Tiling(*row[:6]), machine, queue) for row in table.tolist()}
+    exact = {
+        Tiling(*row[:6]): cost_alone(loops, Tiling(*row[:6]), machine, queue, NO_COSTS)[0] for row in table.tolist()
+    }
     fastest = min(cycles // step for cycles in exact.values())
     assert best.cycles // step == fastest
     rivals = [row for row in table.tolist() if exact[Tiling(*row[:6])] // step == fastest]
