@@ -136,6 +136,7 @@ def _content(workload: Workload, convention: Convention) -> dict[str, Any]:
 
 
 def _print(content: dict[str, Any]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from ceesim.results.terminal import console_of
@@ -156,14 +157,14 @@ def _print(content: dict[str, Any]) -> None:
 
     width = f", width {content['width']:g}" if content["width"] != 1 else ""
     console.print(
-        f"[bold]{content['network']}[/bold]{width}, {content['num_classes']} classes, one input of "
+        f"[bold]{escape(content['network'])}[/bold]{width}, {content['num_classes']} classes, one input of "
         f"{_times(content['input_shape'])}; FLOPs convention: {convention}\n"
     )
     ops = table("ops", 4, "op", "kind", "segment", "output", "weights", *columns)
     for row in content["ops"]:
         segment = f"{row['segment']}{' head' if row['head'] else ''}"
         shown = f"{row['weights']:,}" if row["weights"] else ""
-        ops.add_row(row["op"], row["kind"], segment, _times(row["output_shape"]), shown, *numbers(row))
+        ops.add_row(escape(row["op"]), row["kind"], segment, _times(row["output_shape"]), shown, *numbers(row))
     console.print(ops, "")
     paths = [f"path {name}" for name in columns]
     exits = table(
@@ -179,7 +180,7 @@ def _print(content: dict[str, Any]) -> None:
     total = content["backbone"][keys[-1]]
     for row in content["exits"]:
         share = f"{row['path_' + keys[-1]] / total:.1%}" if total else ""
-        tap = row["tap"] if row["tap"] is not None else "(end)"
+        tap = escape(row["tap"]) if row["tap"] is not None else "(end)"
         exits.add_row(
             str(row["exit_index"]),
             tap,

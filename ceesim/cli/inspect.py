@@ -150,7 +150,7 @@ def _bands(prices: EnergyTable) -> str:
 
 def _summary(path: Path, as_json: bool) -> None:
     """A result: the file of `ceesim run`, told in a few lines."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_bytes())
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return

@@ -65,7 +65,7 @@ def command(
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
-    from ceesim.cli.notes import notes
+    from ceesim.cli.notes import note_supplies, notes
     from ceesim.cli.sweep_page import print_failures
     from ceesim.exits.pair import check_pair
     from ceesim.exits.trace import load_trace
@@ -84,6 +84,7 @@ def command(
         warn_of_precision(hardware, fitted)
     written = Written({}) if space is None else read_space(Path(space))
     designs = design_space(replaced(written, read_settings(settings)), hardware, fitted.policy)
+    note_supplies(designs)
     task = Task(Experiment(hardware, fitted), designs, _shares(tolerance), objective)
     if out is not None:
         _prepare(out)

@@ -54,7 +54,7 @@ def command(
     Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
     """
     from ceesim.cli.first_use import tell_of_first_use
-    from ceesim.cli.notes import notes
+    from ceesim.cli.notes import note_supplies, notes
     from ceesim.cli.sweep_page import SweepBar, duration, print_findings
     from ceesim.exits.choice import PolicyWarning, choose_policy
     from ceesim.exits.identity import identity
@@ -84,6 +84,7 @@ def command(
         warn_of_precision(hardware, inputs)
     written = Written({}) if space is None else read_space(Path(space))
     designs = design_space(replaced(written, read_settings(settings)), hardware, inputs.policy)
+    note_supplies(designs)
     experiment = Experiment(hardware, inputs, rated[0] if rated else None)
     tell_of_first_use()
     num_points = designs.num_points()

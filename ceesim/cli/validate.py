@@ -99,17 +99,19 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
 
 
 def _print_flops(found: FlopsAudit) -> None:
+    from rich.markup import escape
+
     from ceesim.results.terminal import console_of
 
     console = console_of(200)
-    console.print(f"[bold]{found.network}[/bold] on {found.device}: operations of one input, 2 per MAC\n")
+    console.print(f"[bold]{escape(found.network)}[/bold] on {found.device}: operations of one input, 2 per MAC\n")
     table = _table(2, "op", "kind", "ours", "FlopCounterMode", "profiler", "executed", "executed/ours", "kernels")
     for row in found.rows:
         ratio = f"{row.executed_ratio:.3f}" if row.executed_ratio is not None else "–"
         counts = [
             f"{count:,}" if count is not None else "–" for count in (row.ours, row.torch, row.profiler, row.executed)
         ]
-        table.add_row(row.op, row.kind, *counts, ratio, " | ".join(row.kernels))
+        table.add_row(escape(row.op), row.kind, *counts, ratio, escape(" | ".join(row.kernels)))
     console.print(table, "")
     console.print(f"total: {found.total:,} here, {found.flop_counter:,} by FlopCounterMode")
     for note in found.notes:
@@ -218,11 +220,13 @@ def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
 
 
 def _print_latency(content: Mapping[str, Any]) -> None:
+    from rich.markup import escape
+
     from ceesim.results.terminal import console_of
 
     console = console_of(200)
     machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
-    console.print(f"[bold]{content['network']}[/bold], width {content['width']:g}\n{machine}\n")
+    console.print(f"[bold]{escape(content['network'])}[/bold], width {content['width']:g}\n{machine}\n")
     for part in content["batches"]:
         names = list(part["exits"][0]["predicted_share"])
         console.print(

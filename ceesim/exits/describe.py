@@ -26,8 +26,13 @@ def describe(path: Path | str) -> dict[str, object]:
 
 
 def describe_trace(trace: ExitTrace) -> dict[str, object]:
-    """What is in a trace; lists run over exits 1..N, then the end."""
+    """What is in a trace; lists run over exits 1..N, then the end.
+
+    `path_macs` are those of the network with the exits that the policy keeps; none where it keeps none.
+    """
     workload, heads = trace.workload, head_accuracy(trace)
+    kept = trace.policy.kept(workload.num_exits)
+    paths = dict(zip((*kept, workload.num_exits + 1), workload.with_exits(kept).path_macs(), strict=True))
     content: dict[str, object] = {
         "kind": "trace",
         "network": workload.name,
@@ -36,14 +41,14 @@ def describe_trace(trace: ExitTrace) -> dict[str, object]:
         "num_ops": len(workload.ops),
         "num_exits": workload.num_exits,
         "num_classes": workload.num_classes,
-        "path_macs": list(workload.path_macs()),
+        "path_macs": [paths.get(i) for i in range(1, workload.num_exits + 2)],
         "backbone_macs": workload.backbone.path_macs()[-1],
         "dataset": trace.dataset,
         "split": trace.split,
         "num_inputs": trace.num_inputs,
         "num_unlabelled": int(np.count_nonzero(trace.labels < 0)),
         "policy": trace.policy.to_json(),
-        "kept_exits": list(trace.policy.kept(workload.num_exits)),
+        "kept_exits": list(kept),
         "accuracy": {"dynamic": trace.accuracy, "static": trace.static_accuracy},
         "inputs_per_exit": inputs_per_exit(trace).tolist(),
         "head_accuracy": {"on_all": _plain(heads.on_all), "on_released": _plain(heads.on_released)},

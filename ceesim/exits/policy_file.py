@@ -94,11 +94,15 @@ class _Bare(_Strict):
         return Never() if self.name == "never" else Oracle()
 
 
+LARGEST_DECISION: Final = 10**9
+"""Of anything that one decision takes."""
+
+
 class _External(_Strict):
     name: Literal["external"]
-    compares: int
-    exponentials: int = 0
-    state_bits: int = 0
+    compares: int = Field(ge=0, le=LARGEST_DECISION)
+    exponentials: int = Field(default=0, ge=0, le=LARGEST_DECISION)
+    state_bits: int = Field(default=0, ge=0, le=LARGEST_DECISION)
 
     def policy(self) -> ExitPolicy:
         return External(DecisionCost(self.compares, self.exponentials, self.state_bits))
@@ -217,6 +221,10 @@ def read_policy(path: Path) -> PolicyFile:
         raise PolicyError(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix) from None
 
 
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _read(path: Path) -> PolicyFile:
     try:
         if not path.is_file():
@@ -225,7 +233,7 @@ def _read(path: Path) -> PolicyFile:
             data = stream.read(LARGEST_FILE_BYTES + 1)
         if len(data) > LARGEST_FILE_BYTES:
             raise PolicyError("too large for a policy", expected=f"at most {LARGEST_FILE_BYTES:,} bytes")
-        record = json.loads(data.decode())
+        record = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
     except OSError as error:
         raise PolicyError(f"cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:

@@ -64,7 +64,9 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Fixed(Memoryless):
-    """Everybody leaves at one exit: static truncation. N+1 is the plain network.
+    """Everybody leaves at one exit, with its head and decision alone. N+1 is the plain network.
+
+    On hardware the rest of the network is still there to be prefetched: `Workload.static` is the network cut off there.
 
     Raises:
         PolicyError: if the exit is not positive.
@@ -131,7 +133,10 @@ class Never(Memoryless):
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """Leave at the first head that is right: what a perfect decision could save. Needs labels, and costs nothing."""
+    """Leave at the first head that is right: what a perfect decision could save. Needs labels.
+
+    Its decisions compare nothing, but every head on the way is paid for, as are the passes of a decision.
+    """
 
     name: ClassVar[str] = "oracle"
     excludes: ClassVar[bool] = False

@@ -165,15 +165,12 @@ def search(
     method: Method,
     prices: Prices,
     tolerance: float,
-    *,
-    order: Sequence[int] | None = None,
 ) -> ExitPolicy:
     """The policy of `space` that costs least on `trace` (validation data) and loses at most `tolerance` of accuracy.
 
     Args:
         trace: with logits and labels.
         tolerance: share of inputs, 0 to 1, below the accuracy of the plain network.
-        order: of exits for `paper`; default: descending MACs of their segments, ties shallow first.
 
     Raises:
         OptionError: if the policy has no thresholds to search, or an option does not fit it.
@@ -195,7 +192,11 @@ def search(
         return _best_of_few(space.policy, evidence, prices, goal)
     num_exits = trace.workload.num_exits
     kept = tuple(range(1, num_exits + 1)) if space.kept is None else space.kept
-    task = _Task(ladder_of(space, evidence), prices, goal, tuple(order or by_segment_macs(trace.workload)))
+
+    def order(kept: Sequence[int]) -> Sequence[int]:
+        return by_segment_macs(trace.workload, kept)
+
+    task = _Task(ladder_of(space, evidence), prices, goal, order)
     start: Positions = tuple(0 if i in kept else None for i in range(1, num_exits + 1))
     find = _paper if method is Method.PAPER else _cheaper_start
     full = find(task, task.stand(start))
@@ -209,10 +210,14 @@ def search(
     return task.ladder.policy(best.positions)
 
 
-def by_segment_macs(workload: Workload) -> tuple[int, ...]:
-    """The exits in descending order of the MACs of their segments, ties shallow first."""
-    macs = [sum(op.macs for op in segment.ops) for segment in workload.segments[:-1]]
-    return tuple(sorted(range(1, workload.num_exits + 1), key=lambda i: (-macs[i - 1], i)))
+def by_segment_macs(workload: Workload, kept: Sequence[int]) -> tuple[int, ...]:
+    """The `kept` exits, in descending order of the MACs of their segments in the network that has no others.
+
+    Ties go shallow first.
+    """
+    macs = [sum(op.macs for op in segment.ops) for segment in workload.with_exits(kept).segments[:-1]]
+    ordered = sorted(zip(kept, macs, strict=True), key=lambda exit_and_macs: (-exit_and_macs[1], exit_and_macs[0]))
+    return tuple(i for i, _ in ordered)
 
 
 def ladder_of(space: Space, evidence: Evidence) -> Ladder:
@@ -257,7 +262,8 @@ class _Task:
     ladder: Ladder
     prices: Prices
     goal: int
-    order: tuple[int, ...]
+    order: Callable[[Sequence[int]], Sequence[int]]
+    """Of the exits that are kept, for `paper`."""
 
     def stand(self, positions: Positions) -> _State:
         """The state at these positions."""
@@ -284,9 +290,7 @@ def _moved(positions: Positions, exit_index: int, step: int | None) -> Positions
 
 def _paper(task: _Task, state: _State) -> _State:
     positions = state.positions
-    for i in task.order:
-        if positions[i - 1] is None:
-            continue
+    for i in task.order(_kept(positions)):
         fails = task.ladder.curve(i, positions).correct < task.goal
         first = int(fails.argmax()) if fails.any() else LAST_STEP + 1
         positions = _moved(positions, i, max(first - 1, 0))

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -25,19 +24,17 @@ from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
 from ceesim.exits.policy_file import PolicyLike, as_policy, policy_from_json
 from ceesim.exits.trace_checks import check, check_headers, masked_predictions, verify
+from ceesim.exits.trace_meta import FREE_TEXT, SCHEMA, read_meta
 from ceesim.shipped import Shelf, find
 from ceesim.workload.network import Workload
 from ceesim.workload.serialize import from_json, to_json
 
-SCHEMA: Final = "ceesim.trace/1"
 LARGEST_NUM_INPUTS: Final = 10_000_000
-LARGEST_META_BYTES: Final = 16 << 20
 
 Json: TypeAlias = Mapping[str, Any]
 
 _REQUIRED: Final = ("meta", "labels", "exit_index", "predictions")
 _OPTIONAL: Final = ("remaining", "logits", "final_logits", "predictions_masked", "density")
-_FREE_TEXT: Final = ("preprocessing", "training", "capture", "provenance")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,9 +125,21 @@ class ExitTrace:
                 )
         if np.asarray(labels).dtype.kind not in "iu":
             raise TraceError("labels are whole numbers", where="labels", got=np.asarray(labels).dtype)
-        known = np.asarray(labels, np.int64)
         if logits.ndim != 3 or logits.shape[1] != workload.num_exits:
             raise TraceError("one row of logits per exit is needed", where="logits", got=logits.shape)
+        if final_logits.shape != (len(logits), logits.shape[2]):
+            expected = str((len(logits), logits.shape[2]))
+            raise TraceError(
+                "one row per input is needed", where="final_logits", got=str(final_logits.shape), expected=expected
+            )
+        if np.shape(labels) != (len(logits),):
+            raise TraceError(
+                "one label per input is needed", where="labels", got=np.shape(labels), expected=str((len(logits),))
+            )
+        if len(logits) and int(np.max(labels)) >= workload.num_classes:
+            expected = f"below {workload.num_classes}, or -1 where it is unknown"
+            raise TraceError("no such class", where="labels", got=int(np.max(labels)), expected=expected)
+        known = np.asarray(labels, np.int64)
         decider = as_policy(policy, workload.num_exits, alpha=(training or {}).get("alpha"))
         decisions = replay_policy(decider, stored, stored_final, known)
         told = dict(capture or {})
@@ -251,7 +260,7 @@ def save_trace(trace: ExitTrace, path: Path | str) -> None:
         "dataset": trace.dataset,
         "split": trace.split,
         "policy": trace.policy.to_json(),
-    } | {key: dict(getattr(trace, key)) for key in _FREE_TEXT}
+    } | {key: dict(getattr(trace, key)) for key in FREE_TEXT}
     try:
         text = json.dumps(meta, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError) as error:
@@ -291,7 +300,7 @@ def _read(archive: Archive) -> ExitTrace:
         raise TraceError("missing arrays", got=", ".join(sorted(names))[:200], expected=", ".join(missing))
     if unknown := sorted(names - {*_REQUIRED, *_OPTIONAL}):
         raise TraceError("unknown arrays", got=", ".join(unknown)[:200], expected=", ".join((*_REQUIRED, *_OPTIONAL)))
-    meta = _read_meta(archive)
+    meta = read_meta(archive)
     try:
         workload = from_json(meta["network"])
     except WorkloadError as error:
@@ -314,54 +323,5 @@ def _read(archive: Archive) -> ExitTrace:
         split=meta["split"],
         policy=policy,
         **arrays,
-        **{key: meta.get(key, {}) for key in _FREE_TEXT},
+        **{key: meta.get(key, {}) for key in FREE_TEXT},
     )
-
-
-def _read_meta(archive: Archive) -> dict[str, Any]:
-    """The JSON object in `meta`, its keys and their types checked."""
-    header = archive.headers["meta"]
-    if header.dtype != np.uint8 or len(header.shape) != 1 or header.num_bytes > LARGEST_META_BYTES:
-        raise TraceError("must be the bytes of a JSON text", where="meta", got=f"{header.dtype} {list(header.shape)}")
-    try:
-        meta = json.loads(archive.read("meta").tobytes().decode(), parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise TraceError(f"not JSON: {str(error)[:120]}", where="meta") from None
-    if not isinstance(meta, dict):
-        raise TraceError("must be a JSON object", where="meta", got=type(meta).__name__)
-    if meta.get("schema") != SCHEMA:
-        newer = isinstance(meta.get("schema"), str) and meta["schema"].startswith("ceesim.trace/")
-        raise TraceError(
-            "unknown version of the trace format",
-            where="meta",
-            got=repr(meta.get("schema"))[:80],
-            expected=repr(SCHEMA),
-            fix="upgrade ceesim, or capture the trace again" if newer else None,
-        )
-    known = {"schema", "network", "dataset", "split", "policy", *_FREE_TEXT}
-    if unknown := sorted(meta.keys() - known):
-        raise TraceError("unknown keys", where="meta", got=", ".join(unknown)[:200], expected=", ".join(sorted(known)))
-    if isinstance(meta.get("network"), str):
-        raise TraceError(
-            "only names its network",
-            where="meta",
-            got=repr(meta["network"])[:80],
-            expected="the whole network, as ceesim.workload.serialize.to_json writes it",
-            fix="copy the key 'network' from a trace of the same network and width",
-        )
-    kinds = {"network": dict, "policy": dict, "dataset": str, "split": str} | dict.fromkeys(_FREE_TEXT, dict)
-    for key, kind in kinds.items():
-        if not isinstance(meta.get(key, {} if key in _FREE_TEXT else None), kind):
-            raise TraceError(f"{key!r} is missing or no {kind.__name__}", where="meta", got=repr(meta.get(key))[:80])
-    return meta
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"{text} is out of range")
-    return value

@@ -60,8 +60,13 @@ class _Complainer:
             return str(context["what"]), got, _text(context.get("expected")), _text(context.get("fix")) or fix
         if kind == "enum":
             words = keys.choices(field) if (field := keys.find(self.record, path)) else []
-            close = difflib.get_close_matches(str(value), words, n=1)
-            return "not one of the choices", got, ", ".join(words), f"did you mean {close[0]}?" if close else fix
+            close = difflib.get_close_matches(str(value).lower(), words, n=1)
+            return (
+                "not one of the choices",
+                got,
+                ", ".join(words),
+                f"did you mean {close[0]}?" if close else "write one of these",
+            )
         if kind == "greater_than_equal":
             return "too small", got, f"at least {context['ge']}", fix
         if kind == "less_than_equal":

@@ -65,7 +65,8 @@ def example(key: str, field: FieldInfo) -> str:
         value = field.examples[0] if field.examples else field.default
         return f"{key}: {str(value).lower() if isinstance(value, bool) else value}"
     lines = [example(name, below) for name, below in keys(inner).items() if below.is_required() or below.examples]
-    return f"{key}: {{{', '.join(lines)}}}"
+    written = getattr(inner, "example", None) or f"{{{', '.join(lines)}}}"
+    return f"{key}: [{written}]" if get_origin(field.annotation) is tuple else f"{key}: {written}"
 
 
 def _types(annotation: object) -> Iterator[type]:

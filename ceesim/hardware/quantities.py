@@ -87,6 +87,7 @@ _SIZE: Final = ("size", 1, 2**40)
 _FREQUENCY: Final = ("frequency", 1, 10**11)
 _BANDWIDTH: Final = ("bandwidth", 1, 10**14)
 _LATENCY: Final = ("time", 0, 10**12)
+_DURATION: Final = ("time", 0, 10**16)
 _LENGTH: Final = ("length", 1, 250)
 _VOLTAGE: Final = ("voltage", 1, 5_000)
 _TEMPERATURE: Final = ("temperature", 300, 350)
@@ -97,6 +98,8 @@ Frequency = Annotated[int, BeforeValidator(_reader(*_FREQUENCY)), _json_schema(*
 """Hertz, at least 1."""
 Latency = Annotated[int, BeforeValidator(_reader(*_LATENCY)), _json_schema(*_LATENCY)]
 """Picoseconds, 0 allowed."""
+Duration = Annotated[int, BeforeValidator(_reader(*_DURATION)), _json_schema(*_DURATION)]
+"""Picoseconds, 0 allowed, of things that take up to hours."""
 Length = Annotated[int, BeforeValidator(_reader(*_LENGTH)), _json_schema(*_LENGTH)]
 """Nanometres."""
 Voltage = Annotated[int, BeforeValidator(_reader(*_VOLTAGE)), _json_schema(*_VOLTAGE)]

@@ -68,6 +68,7 @@ def compile_program(
     exit_rates: Sequence[float] | None = None,
     batch: Sequence[int] | int = 1,
     compacted: bool = False,
+    last: int | None = None,
 ) -> Program:
     """The command stream of one inference, or of one batch.
 
@@ -77,6 +78,7 @@ def compile_program(
         batch: [N+1] inputs that run each segment together, never growing; one number for all of them.
         compacted: members that leave make the batch smaller. The sequencer then learns at each exit that more than
             one member reaches how the stream goes on: nothing behind starts before.
+        last: segment behind which nothing is ever run: what lies there gets no pins, and its cost does not count.
 
     Raises:
         MappingError: if a layer does not fit the buffers.
@@ -86,7 +88,7 @@ def compile_program(
     machine, queue = machine_of(hardware), queues_of(hardware)
     sizes = batch_sizes(batch, workload.num_exits + 1, hardware, compacted=compacted)
     rates = None if exit_rates is None else tuple(exit_rates)
-    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes)
+    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes, last)
     program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
     return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
 
@@ -106,6 +108,7 @@ def _planned(
     queue: tuple[int, ...],
     exit_rates: tuple[float, ...] | None,
     sizes: tuple[int, ...],
+    last: int | None,
 ) -> _Plan:
     """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
     layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
@@ -116,11 +119,13 @@ def _planned(
     output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
     rates = _reach(exit_rates)
     reach = [1.0] * len(sizes) if rates is None else rates
+    reach = [share if last is None or i <= last else 0.0 for i, share in enumerate(reach, start=1)]
     unpinned = plan(layers, output, hardware, machine, queue, no_pins(hardware), sizes, reach), no_pins(hardware)
     if hardware.residency is Residency.NONE:
         return unpinned
     traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
-    pinned = dict.fromkeys(pin(layers, hardware, rates, traffic, share) for share in TILE_SHARES)
+    run = [layer for layer in layers if last is None or layer.segment <= last]
+    pinned = dict.fromkeys(pin(run, hardware, rates, traffic, share) for share in TILE_SHARES)
     options = [(plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins) for pins in pinned]
     return _cheapest([*options, unpinned], reach)
 

@@ -52,7 +52,7 @@ def pin(
     """The pins of `hardware.residency`.
 
     Args:
-        layers: of the whole network, in execution order.
+        layers: all that are run, in execution order.
         reach_rates: [segments] share of inputs that get as far as each segment; needed by `auto` only.
         traffic_bytes: weight bytes that each main op loads per input while it is not pinned; needed by `auto` only.
         tile_share: part of each buffer to leave for tiles of what is not pinned; the smallest two tiles in any case.

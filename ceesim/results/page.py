@@ -190,6 +190,7 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         bar = "█" * round(BAR_LENGTH * share)
         before = "–" if static is None else format_picojoules(static["by_component"][name])
         table.add_row(name, before, format_picojoules(value), f"{bar} {share:.1%}")
+    alone = "" if result.scenario is None else "of an input alone: "
     asleep, awake = (_saved(result.saved_at_static_rate(waiting)) for waiting in Waiting)
     technology = result.hardware.technology
     notes = [
@@ -199,10 +200,10 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         ),
         Text(_totals(result)),
         Text(
-            f"if inputs come at the static rate, the saved time is worth {asleep} asleep (race to sleep), "
+            f"{alone}if inputs come at the static rate, the saved time is worth {asleep} asleep (race to sleep), "
             f"{awake} awake (stay on)"
             if result.keeps_static_rate
-            else "inputs cannot come at the static rate: with exits they take longer on average"
+            else f"{alone}inputs cannot come at the static rate: with exits they take longer on average"
         ),
     ]
     if not result.density:
@@ -216,7 +217,7 @@ def _totals(result: RunResult) -> str:
     dynamic, static = result.mean_energy()
     told = f"static total {_band(total_band(static, 0))}"
     if result.scenario is not None:
-        return told
+        return f"of an input alone: {told}"
     return f"{told}, dynamic {_band(total_band(dynamic, 0))}: {_saved(saved(dynamic, 0, static, 0))}"
 
 

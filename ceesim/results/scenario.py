@@ -108,7 +108,7 @@ def _record(played: Played, hardware: Hardware) -> dict[str, Any]:
         "unit_utilisation": list(played.unit_utilisation),
         "queue_utilisation": {unit.name.lower(): int(played.busy_cycles[unit]) / span for unit in Unit},
         "groups": played.num_groups,
-        "inputs_per_group": played.num_served / max(played.num_groups, 1),
+        "inputs_per_group": played.num_members / max(played.num_groups, 1),
         "patterns_priced": played.num_patterns,
         "idle_energy_pj": {
             waiting.value: idle_energy_pj(played, hardware, waiting) / max(played.num_served, 1) for waiting in Waiting

@@ -70,7 +70,7 @@ def _table(title: str, result: ScenarioResult, hardware: Hardware) -> Table:
             lambda p: _missed(p, result.scenario.warm_up),
         )
     if result.scenario.batch.size > 1:
-        line("inputs per batch", lambda p: f"{p.num_served / max(p.num_groups, 1):.2f}")
+        line("inputs per batch", lambda p: f"{p.num_members / max(p.num_groups, 1):.2f}")
     line("idle energy per input, asleep / awake", lambda p: _idle(p, hardware))
     return table
 
@@ -129,10 +129,23 @@ def scenario_sentence(result: RunResult, numbers: dict[str, Any]) -> str:
     place = f"on {result.hardware.name} under {label}"
     batch = numbers["batch"]
     place += f" in batches of {batch}" if batch > 1 else ""
+    played = result.scenario
+    if played is not None and played.scenario.units > 1:
+        place += f" on {played.scenario.units} units"
     if reduction["latency"] is None:
         return f"{less(alone, 'MACs')} {place} make the difference between a queue that ends and one that does not."
     saved = (
         f"{reduction['macs']:.1%} MACs, {reduction['latency']:.1%} latency (waiting included), "
         f"{reduction['energy']:.1%} energy and {reduction['dram_bytes']:.1%} DRAM bytes"
     )
-    return f"{less(alone, 'MACs')} for an input alone; {place} that saves {saved}."
+    return f"{less(alone, 'MACs')} for an input alone; {place} that saves {saved}{_answered(played)}."
+
+
+def _answered(played: ScenarioResult | None) -> str:
+    """What means are means of, where some inputs were dropped."""
+    if played is None or played.static is None or not (played.dynamic.num_dropped or played.static.num_dropped):
+        return ""
+    return (
+        f", each per input that was answered: {played.dynamic.num_served:,} of {played.dynamic.num_arrived:,}, without "
+        f"exits {played.static.num_served:,}"
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,10 +19,11 @@ from typing import Final
 
 import numpy as np
 
-from ceesim.errors import OptionError, TraceError
+from ceesim.errors import HardwareError, OptionError, TraceError
 from ceesim.exits.policy import DecisionCost
 from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace, load_trace
+from ceesim.hardware.energy.operating_points import beyond_supply
 from ceesim.hardware.load import Overrides, load_hardware, override
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.compiler import compile_program
@@ -49,6 +51,10 @@ _PRICE: Final[dict[Engine, Callable[[Program], ExitCosts]]] = {
 
 class PrecisionWarning(UserWarning):
     """The trace was captured at another precision than the hardware computes in."""
+
+
+class SupplyWarning(UserWarning):
+    """A supply was set that may not sustain the clock."""
 
 
 def run(
@@ -159,9 +165,29 @@ def replay(
 
 
 def _hardware(hardware: Hardware | str | Path, overrides: Overrides) -> Hardware:
+    if not overrides:
+        return hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
     if isinstance(hardware, Hardware):
-        return override(hardware, overrides) if overrides else hardware
-    return load_hardware(hardware, overrides)
+        changed = override(hardware, overrides)
+        warn_of_supply(hardware, changed)
+        return changed
+    changed = load_hardware(hardware, overrides)
+    with suppress(HardwareError):  # a file may be whole only with what was set
+        warn_of_supply(load_hardware(hardware), changed)
+    return changed
+
+
+def warn_of_supply(before: Hardware, after: Hardware) -> None:
+    """Warn if `after` has another supply than `before`, which may not sustain its clock."""
+    clock_hz, voltage_mv = after.clock_hz, after.technology.voltage_mv
+    if voltage_mv == before.technology.voltage_mv or _made_in(before) != _made_in(after):
+        return
+    if (doubt := beyond_supply(before, clock_hz, voltage_mv)) is not None:
+        warnings.warn(doubt, SupplyWarning, stacklevel=2)
+
+
+def _made_in(hardware: Hardware) -> tuple[int, str]:
+    return hardware.technology.node_nm, hardware.technology.device
 
 
 def _engine(name: Engine | str) -> Engine:

@@ -107,7 +107,7 @@ def literal_paper(
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_paper_is_the_literal_loop(seed: int, tolerance: float) -> None:
     trace = toy_trace(200, 3, 6, seed=seed)
-    order = by_segment_macs(trace.workload)
+    order = by_segment_macs(trace.workload, (1, 2, 3))
     assert order == (3, 2, 1)  # segments of the chain grow with depth
     for space in (Space("exclude"), Space("exclude", recovery=False), Space("exclude", alpha=4.0, masked_final=True)):
         make = Exclude((), space.recovery, space.masked_final, space.alpha)
@@ -117,7 +117,9 @@ def test_paper_is_the_literal_loop(seed: int, tolerance: float) -> None:
 
 
 def test_segments_of_equal_size_go_shallow_first() -> None:
-    assert by_segment_macs(chain(4, 3, growth=0)) == (1, 2, 3, 4)
+    network = chain(4, 3, growth=0)
+    assert by_segment_macs(network, (1, 2, 3, 4)) == (1, 2, 3, 4)
+    assert by_segment_macs(network, (1, 2, 4)) == (4, 1, 2)  # which now begins where exit 2 ends
 
 
 @pytest.mark.parametrize("space", SMOOTH, ids=lambda space: space.policy)

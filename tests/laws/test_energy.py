@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.actions import COMPONENT_OF, Action, Component, State
 from ceesim.hardware.energy.price import Activity, Waiting, price
-from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.energy.table import SLEEP_LEAKAGE, energy_table
 from ceesim.hardware.load import load_hardware, override
 from ceesim.hardware.model import Hardware, Residency
 from ceesim.program.command import Program, Unit
@@ -207,3 +207,31 @@ def test_heads_that_are_free_cost_no_more_than_their_macs() -> None:
 def test_shares_of_long_times_still_sum_to_them() -> None:
     weights = np.full(3, 1_500_000_000, np.int64)
     assert _shares(4_000_000_000, weights).tolist() == [1_333_333_333, 1_333_333_333, 1_333_333_334]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tpu_v1.yaml", {}),
+        ("tpu_v1.yaml", {"clock": "20 MHz"}),
+        ("tpu_v1.yaml", {"buffers.activation": "240 MiB"}),
+        ("tpu_v1.yaml", {"array.rows": 16, "array.cols": 16, "array.timing": None, "array.profile": "textbook"}),
+        ("eyeriss_like.yaml", {"clock": "1 MHz", "technology.temperature": "350 K"}),
+    ],
+)
+def test_measured_idle_power_is_never_below_what_the_chip_leaks(name: str, settings: dict[str, object]) -> None:
+    table = energy_table(load_hardware(name, settings))
+    chip = [table.state_pj[state, (Component.CLOCK, Component.LEAKAGE)].sum() for state in State]
+    assert chip[State.ASLEEP] <= chip[State.AWAKE] == chip[State.RUNNING]
+    leaked = table.state_pj[State.ASLEEP, Component.LEAKAGE].sum() / SLEEP_LEAKAGE
+    assert chip[State.RUNNING] == pytest.approx(max(leaked, table.state_pj[State.RUNNING, Component.CLOCK].sum()))
+
+
+def test_a_larger_buffer_is_never_cheaper_or_faster_to_reach() -> None:
+    reads, warnings = [], []
+    for size in ("2 MiB", "4 MiB", "4100 KiB", "8 MiB", "8200 KiB"):
+        table = energy_table(load_hardware("edge_npu.yaml", {"buffers.activation": size}))
+        reads.append(table.action_pj[Action.ACTIVATION_READ_BYTES].sum())
+        warnings.append(any("activation buffer needs" in text for text in table.warnings))
+    assert reads == sorted(reads)
+    assert warnings == sorted(warnings)

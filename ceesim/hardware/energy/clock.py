@@ -8,7 +8,8 @@ accelerator is on. Nothing is gated within a run; the clock stops when the accel
 sequencer of 4 pJ per cycle at 40 nm (ARM Cortex-M0, 4 µW/MHz). `eyeriss_like`: 6.4 pJ per PE and cycle at 65 nm and
 1.0 V with 16-bit PEs, fitted to the chip (Chen et al., JSSC 2017). `tpu1_like`: 0.61 pJ per PE and cycle at 28 nm, the
 28 W that TPU v1 draws while idle (Jouppi et al., ISCA 2017). The measured ones scale as registers do; what the chip
-leaks while it is on is in what was measured, so it is not charged again (`MEASURED`).
+leaks while it is on is in what was measured, so it is not charged again (`MEASURED`). They know only the number of PEs:
+not how wide those are, how large the buffers, nor how warm.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ UNMEASURED_BAND: Final[Band] = (0.1, 10.0)
 MEASURED_BAND: Final[Band] = (0.8, 1.25)
 """Around a measured profile (assumed; the fit itself misses single layers by up to 7%)."""
 
-MEASURED: Final = frozenset({ClockProfile.EYERISS_LIKE, ClockProfile.TPU1_LIKE})
+MEASURED_BITS: Final = {ClockProfile.EYERISS_LIKE: 16, ClockProfile.TPU1_LIKE: 8}
+"""Width of the operands of those chips."""
+MEASURED: Final = frozenset(MEASURED_BITS)
 """Profiles taken from the power of a chip that was on: leakage included."""
 
 CLOCK_SHARE: Final = 0.5

@@ -237,7 +237,9 @@ SPECS: Final[Mapping[str, DramSpec]] = {
 def misfits(dram_type: str) -> Iterator[Misfit]:
     """What is wrong with a DRAM type, if anything."""
     if dram_type not in SPECS:
-        close = difflib.get_close_matches(dram_type, SPECS, n=1)
+        written = dram_type.lower()
+        close = [known for known in SPECS if known.startswith(written)][-1:]
+        close = close or difflib.get_close_matches(written, SPECS, n=1)
         yield Misfit(
             ("dram", "type"),
             "no energy figures for this DRAM",

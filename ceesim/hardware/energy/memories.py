@@ -2,7 +2,8 @@
 
 A double buffer is two halves, each a memory of its own (to CACTI a second port costs 1.3 to 1.9 times the read energy
 and twice the area). A half is as wide as what the array takes from it in a cycle; up to 256 bits are one word in one
-bank, more are several equal banks side by side, with words of whole bytes. A bank holds at most 2 MiB. Ports narrower
+bank, more are several equal banks side by side, with words of whole bytes. A bank holds at most 2 MiB; what reaches one
+of several behind each other costs, and takes, no less than a bank of 2 MiB does. Ports narrower
 than 32 bits read 32 bits and share them. The array's accesses are whole ones: what it takes of a bank at once costs the
 same if part of it is unused. What streams through a buffer (DMA, maps as they drain) is packed and fills its words.
 """
@@ -34,6 +35,8 @@ class Memory:
     word_bits: int
     bank_bytes: int
     num_banks: int
+    num_deep: int
+    """Banks behind each other, of which an access reaches one."""
 
     @property
     def access_bits(self) -> int:
@@ -63,4 +66,4 @@ def _memory(name: str, total_bytes: int, port_bits: int) -> Memory:
     half_bytes = ceil_div(total_bytes, _HALVES)
     deep = ceil_div(half_bytes, abreast * MOST_BYTES)
     bank_bytes = max(ceil_div(half_bytes, abreast * deep), word_bits // 8)
-    return Memory(name, total_bytes, port_bits, word_bits, bank_bytes, _HALVES * abreast * deep)
+    return Memory(name, total_bytes, port_bits, word_bits, bank_bytes, _HALVES * abreast * deep, deep)

@@ -11,6 +11,7 @@ from typing import Final
 from ceesim.hardware.energy.technology import delay_factor
 from ceesim.hardware.model import Hardware, OperatingPoint
 
+_CLOCK_TOLERANCE: Final = 1.001
 _SLEW_MV_PER_US: Final = 10.0
 """Regulator slew rate (assumed; typical of power-management chips)."""
 
@@ -29,6 +30,17 @@ def fastest_clock_hz(hardware: Hardware, voltage_mv: int) -> int:
     made_in = hardware.technology
     slower = delay_factor(made_in.node_nm, made_in.device, voltage_mv, than_mv=made_in.voltage_mv)
     return int(hardware.clock_hz / slower)
+
+
+def beyond_supply(before: Hardware, clock_hz: int, voltage_mv: int) -> str | None:
+    """What is doubtful about another clock and supply for `before`, in words; None if the supply sustains the clock."""
+    limit_hz = fastest_clock_hz(before, voltage_mv)
+    if clock_hz <= limit_hz * _CLOCK_TOLERANCE:
+        return None
+    return (
+        f"{clock_hz / 1e6:g} MHz at {voltage_mv / 1000:g} V: if {before.clock_hz / 1e6:g} MHz is the limit at "
+        f"{before.technology.voltage_mv / 1000:g} V, {limit_hz / 1e6:.4g} MHz is the limit there"
+    )
 
 
 def transition_seconds(from_mv: int, to_mv: int) -> float:

@@ -4,7 +4,8 @@
 products. DRAM rails are outside the chip: they scale neither with its voltage nor with its node.
 
 Logic leaks per area as a 64 KiB SRAM of its transistors does (assumed); the share for routing has no leakage of its
-own, and where the clock's term was measured on a chip, its leakage is in it. Asleep, power gates and retention leave a
+own, and where the clock's term was measured on a chip, leakage is in it, as far as that goes: only what exceeds the
+term (a slow clock, buffers much larger than the chip's) is charged on top. Asleep, power gates and retention leave a
 tenth of the leakage (assumed), the clock stops and DRAM refreshes itself; awake and waiting, the clock runs on and DRAM
 is in power-down. While running DRAM is in precharge standby, and in active standby while it transfers.
 """
@@ -12,14 +13,14 @@ is in power-down. While running DRAM is in precharge standby, and in active stan
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ceesim.hardware.dram_timing import num_devices
+from ceesim.hardware.dram_timing import TIMINGS, num_devices
 from ceesim.hardware.energy import arithmetic
 from ceesim.hardware.energy import dram as drams
 from ceesim.hardware.energy import technology as scaling
@@ -36,12 +37,13 @@ from ceesim.hardware.energy.actions import (
 )
 from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
 from ceesim.hardware.energy.cacti import EXECUTABLE
-from ceesim.hardware.energy.clock import MEASURED, band, clock_terms
+from ceesim.hardware.energy.clock import MEASURED, MEASURED_BITS, band, clock_terms
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
-from ceesim.hardware.energy.operating_points import fastest_clock_hz
-from ceesim.hardware.energy.sram import How, Sram, nodes_nm, sram
-from ceesim.hardware.model import ClockProfile, Device, Hardware
+from ceesim.hardware.energy.operating_points import beyond_supply
+from ceesim.hardware.energy.sram import MOST_BYTES, How, Sram, nodes_nm, sram
+from ceesim.hardware.model import ClockProfile, Device, DmaQueues, DramModel, Hardware, Technology
+from ceesim.units import write
 
 SLEEP_LEAKAGE: Final = 0.1
 """Leakage that remains asleep over that while on."""
@@ -132,10 +134,7 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     """
     technology = hardware.technology
     spec = drams.SPECS[hardware.dram.type]
-    arrays = {
-        memory: sram(memory.bank_bytes, memory.word_bits, technology.node_nm, technology.device)
-        for memory in memories(hardware).values()
-    }
+    arrays = {memory: _sram(memory, technology) for memory in memories(hardware).values()}
     area = area_terms(hardware, arrays)
     lines = (
         *_array(hardware),
@@ -165,6 +164,20 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     warnings = tuple(_warnings(hardware, spec, arrays))
     kin = (technology.node_nm, technology.device, technology.clock_profile, hardware.dram.type)
     return EnergyTable(lines, action_pj, state_pj, bands, kin, area, warnings, hardware.clock_hz)
+
+
+def _sram(memory: Memory, technology: Technology) -> Sram:
+    """A bank of `memory`, as it is reached."""
+    bank = sram(memory.bank_bytes, memory.word_bits, technology.node_nm, technology.device)
+    if memory.num_deep == 1:
+        return bank
+    largest = sram(MOST_BYTES, memory.word_bits, technology.node_nm, technology.device)
+    return replace(
+        bank,
+        read_pj=max(bank.read_pj, largest.read_pj),
+        write_pj=max(bank.write_pj, largest.write_pj),
+        access_ns=max(bank.access_ns, largest.access_ns),
+    )
 
 
 def _sram_band(node_nm: int) -> Band:
@@ -315,11 +328,14 @@ def _leakage(hardware: Hardware, arrays: dict[Memory, Sram], area: tuple[AreaTer
         for term in area
         if term.what not in buffers | {ROUTING}
     ]
-    shares = {State.RUNNING: 1.0, State.AWAKE: 1.0, State.ASLEEP: SLEEP_LEAKAGE}
+    pj_of_mw = _PJ_PER_S_OF_MW / hardware.clock_hz
+    on = 1.0
     if technology.clock_profile in MEASURED:
-        shares = {State.ASLEEP: SLEEP_LEAKAGE}
+        contained = sum(term.pj_per_cycle for term in clock_terms(hardware))
+        on = max(0.0, 1 - contained / (sum(milliwatts for _, milliwatts, _ in parts) * pj_of_mw))
+    shares = {State.RUNNING: on, State.AWAKE: on, State.ASLEEP: SLEEP_LEAKAGE}
     for what, milliwatts, source in parts:
-        pj = milliwatts * _PJ_PER_S_OF_MW / hardware.clock_hz
+        pj = milliwatts * pj_of_mw
         for state, share in shares.items():
             yield Line(state, f"leakage of the {what}", Component.LEAKAGE, Uncertainty.LEAKAGE, pj * share, source)
 
@@ -341,16 +357,27 @@ def _warnings(hardware: Hardware, spec: DramSpec, arrays: dict[Memory, Sram]) ->
             yield f"the {memory.name} buffer is extrapolated beyond CACTI's tables"
         if array.how is How.CACTI:
             yield f"the {memory.name} buffer is priced by the CACTI that {EXECUTABLE} names, not by the shipped table"
+    measured_bits = MEASURED_BITS.get(technology.clock_profile)
+    bits = hardware.precision.weight_bits, hardware.precision.activation_bits
+    if measured_bits is not None and bits != (measured_bits, measured_bits):
+        yield f"clock_profile {technology.clock_profile.value} was measured with operands of {measured_bits} bits"
+    bandwidth, bus = hardware.dram.bandwidth_bytes_per_s, hardware.dma.beat_bytes * hardware.clock_hz
+    bus *= 2 if hardware.dma.queues is DmaQueues.SPLIT else 1
+    devices = num_devices(hardware.dram)
+    timing = TIMINGS.get(hardware.dram.type)
+    if hardware.dram.model is DramModel.FLAT and timing is not None and devices > timing.most_devices:
+        yield (
+            f"{devices:,} devices of {spec.standard} side by side pay for {write(bandwidth or 0, 'bandwidth')}, and a "
+            f"channel has {timing.most_devices} at most"
+        )
+    if bandwidth is not None and bandwidth > bus:
+        yield (
+            f"beats of {hardware.dma.beat_bytes} B at {hardware.clock_hz / 1e6:g} MHz move {write(bus, 'bandwidth')}: "
+            f"DRAM of {write(bandwidth, 'bandwidth')} is paid for, but not used"
+        )
     if spec.source.startswith("derived"):
         yield f"{hardware.dram.type} is {spec.source}"
     for point in technology.operating_points:
-        limit_hz = fastest_clock_hz(hardware, point.voltage_mv)
-        if point.clock_hz > limit_hz * _CLOCK_TOLERANCE:
-            yield (
-                f"operating point {point.clock_hz / 1e6:g} MHz at {point.voltage_mv / 1000:g} V: if "
-                f"{hardware.clock_hz / 1e6:g} MHz is the limit at {technology.voltage_mv / 1000:g} V, "
-                f"{limit_hz / 1e6:.4g} MHz is the limit there"
-            )
-
-
-_CLOCK_TOLERANCE: Final = 1.001
+        doubt = beyond_supply(hardware, point.clock_hz, point.voltage_mv)
+        if doubt is not None:
+            yield f"operating point {doubt}"

@@ -124,7 +124,8 @@ def _cards(run: RunFolder) -> list[Card]:
         )
     worst, alone = worst_case(run)
     tail = format_seconds(cycles_to_seconds(worst, clock_hz)).replace(" ", "\u00a0")
-    return [*cards, Card("worst case", _change(1 - worst / alone), f"{tail} to the end, every head paid for")]
+    among = "" if summary["scenario"] == "closed" and summary["batch"] == 1 else ", for an input alone"
+    return [*cards, Card("worst case", _change(1 - worst / alone), f"{tail} to the end, every head paid for{among}")]
 
 
 def _change(saved: float) -> str:

@@ -32,7 +32,7 @@ def contradictions(scenario: Scenario) -> tuple[Problem, ...]:
                 f"{arrivals.process.value} arrivals need {one}",
                 ", ".join(given) or "neither" if len(needed) > 1 else "none",
                 f"one {one}",
-                f"add {needed[0]}",
+                f"keep one of {', '.join(given)}" if len(given) > 1 else f"add {needed[0]}",
             )
         )
     problems += [

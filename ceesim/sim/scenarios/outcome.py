@@ -18,7 +18,7 @@ from ceesim.sim.scenarios.jobs import Jobs
 from ceesim.sim.scenarios.pipeline import Stage
 from ceesim.sim.scenarios.record import Record, Rows
 from ceesim.sim.scenarios.scenario import Scenario
-from ceesim.sim.scenarios.statistics import Estimate
+from ceesim.sim.scenarios.statistics import Estimate, memory
 
 PERCENTILES: Final = (50, 95, 99)
 
@@ -51,6 +51,7 @@ class Played:
         leaving_counts: [exits + 1] inputs served, by the exit at which each would leave alone.
         idle_cycles: of all accelerators together, between groups.
         dram_idle_cycles: of all DRAMs together; one that is shared idles when all accelerators do.
+        num_groups, num_members: batches, or stretches of batches, that ran, and inputs in all of them together.
         num_patterns: different jobs that had to be priced.
         rows: a row per input, if they were to be kept.
         pipeline: of networks whose segments run on accelerators of their own.
@@ -80,6 +81,7 @@ class Played:
     idle_cycles: int
     dram_idle_cycles: int
     num_groups: int
+    num_members: int
     num_patterns: int
     amounts: Int64s
     wasted: Int64s
@@ -118,9 +120,10 @@ def settle(
     num_patterns: int,
     pipeline: PipelineOutcome | None = None,
     *,
+    queue: int | None = None,
     shared_dram: bool = False,
 ) -> Played:
-    """Close the books of a run that has ended.
+    """Close the books of a run that has ended, in which at most `queue` inputs waited (None: unlimited).
 
     Every bill pays for a DRAM that stands by; of one that is shared, what was paid more than once is taken back.
     """
@@ -135,7 +138,7 @@ def settle(
         pj[0, Component.DRAM] -= twice
         if record.rows is not None:
             record.rows.take_back(float(twice.sum()))
-    counts = record.exit_counts
+    counts, remembered = record.exit_counts, memory(load, queue)
     return Played(
         num_arrived=record.num_arrived,
         num_served=record.num_served,
@@ -143,9 +146,9 @@ def settle(
         num_late=record.num_late if record.has_deadline else None,
         end_cycle=record.end_cycle,
         load=load,
-        waiting=record.waiting.estimate(),
-        latency=record.latency.estimate(),
-        miss_rate=record.missed.estimate().within(0, 1) if record.has_deadline else None,
+        waiting=record.waiting.estimate(remembered),
+        latency=record.latency.estimate(remembered),
+        miss_rate=record.missed.estimate(remembered).within(0, 1) if record.has_deadline else None,
         waiting_percentiles={percent: record.waiting_cycles.percentile(percent) for percent in PERCENTILES},
         latency_percentiles={percent: record.latency_cycles.percentile(percent) for percent in PERCENTILES},
         waiting_max=record.waiting_cycles.largest,
@@ -161,6 +164,7 @@ def settle(
         idle_cycles=idle,
         dram_idle_cycles=dram_idle,
         num_groups=record.num_groups,
+        num_members=record.num_members,
         num_patterns=num_patterns,
         amounts=record.amounts,
         wasted=record.wasted,

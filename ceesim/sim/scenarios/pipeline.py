@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import simpy
@@ -24,6 +24,9 @@ from ceesim.sim.scenarios.jobs import Bill
 from ceesim.sim.scenarios.record import Record
 from ceesim.sim.scenarios.station import Serve
 from ceesim.sim.scenarios.statistics import QueueLength
+
+CLOSED_BUFFER: Final = 4
+"""Enough that the busiest stage hardly ever starves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class Line:
     Args:
         serve: of each stage: what a unit (numbered over all stages) does with one input.
         capacity: how many may wait before the first stage; None is unlimited.
-        buffer: maps that may wait between two stages; None is unlimited.
+        buffer: maps that may wait between two stages; if None, unlimited, or under closed arrivals, which would fill
+            it for ever, `CLOSED_BUFFER` for each unit of the next stage.
     """
 
     def __init__(
@@ -97,9 +101,9 @@ class Line:
         self._division = division
         self._serve = serve
         self._capacity = capacity
-        size = float("inf") if buffer is None else buffer
+        self._buffer = buffer
         self._first = simpy.Store(env)
-        self._between = [simpy.Store(env, size) for _ in division.segments[1:]]
+        self._between: list[simpy.Store] = []
         self._lengths = [QueueLength() for _ in division.segments]
         self._busy = [0] * len(division.segments)
         self._blocked = [0] * len(division.segments)
@@ -108,6 +112,9 @@ class Line:
 
     def start(self, inputs: Iterator[Arrived], *, closed: bool) -> None:
         """Set all processes going."""
+        for units in self._division.units[1:]:
+            default = CLOSED_BUFFER * units if closed else float("inf")
+            self._between.append(simpy.Store(self._env, self._buffer or default))
         if closed:
             self._source = inputs
         else:
@@ -173,7 +180,7 @@ class Line:
                 yield env.timeout(bill.occupancy_cycles)
             else:
                 bill = yield env.process(served)
-            record.worked(number, begin, bill)
+            record.worked(number, begin, bill, 1)
             self._busy[stage] += bill.occupancy_cycles
             flow.pay(bill)
             if flow.item.row < last:

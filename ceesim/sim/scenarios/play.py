@@ -119,6 +119,14 @@ def _num_inputs(scenario: Scenario, trace_inputs: int, recorded: Int64s | None) 
     if asked is None and scenario.is_contended:
         asked = min(trace_inputs, CONTENDED_INPUTS)
     if recorded is not None:
+        if scenario.inputs is not None and scenario.inputs > len(recorded):
+            raise ScenarioError(
+                "more inputs than the file has arrivals",
+                where="inputs",
+                got=scenario.inputs,
+                expected=f"{len(recorded)} at most",
+                fix="leave inputs out",
+            )
         return len(recorded) if asked is None else min(asked, len(recorded))
     return trace_inputs if asked is None else asked
 
@@ -151,11 +159,19 @@ class _Scene:
             costs = jobs.network.costs
             held = least_held_cycles(costs.amounts[rows].mean(axis=0), self.setting.hardware)
             return self.load_of(float(costs.occupancy_cycles[rows].mean()) / self.scenario.units, held)
-        groups = [sorted(rows[first : first + size].tolist()) for first in range(0, len(rows) - size + 1, size)]
-        probed = groups[:: max(len(groups) // _PROBED_GROUPS, 1)] or [sorted(np.resize(rows, size).tolist())]
-        bills = [jobs.bill(group) for group in probed]
-        occupancy = float(np.mean([bill.occupancy_cycles for bill in bills]))
-        held = least_held_cycles(np.mean([bill.amounts for bill in bills], axis=0), self.setting.hardware)
+        order = np.concatenate(list(input_blocks(self.scenario, len(rows), max(len(rows), size))))
+        groups = np.sort(rows[order[: len(order) // size * size]].reshape(-1, size), axis=1)
+        times = np.ones(len(groups))
+        if jobs.mode is BatchMode.STATIC:  # which lasts as its last member does
+            lasts, counts = np.unique(groups[:, -1], return_counts=True)
+            groups, times = np.repeat(lasts[:, None], size, axis=1), counts.astype(np.float64)
+        else:
+            groups, times = (each[:: max(len(groups) // _PROBED_GROUPS, 1)] for each in (groups, times))
+        bills = [jobs.bill(group) for group in groups.tolist()]
+        occupancy = float(np.average([bill.occupancy_cycles for bill in bills], weights=times))
+        held = least_held_cycles(
+            np.average([bill.amounts for bill in bills], axis=0, weights=times), self.setting.hardware
+        )
         return self.load_of(occupancy / size / self.scenario.units, held / size)
 
     def _refilling_cycles(self, stretches: Stretches, jobs: Jobs, rows: Int64s) -> float:
@@ -237,7 +253,7 @@ class _Scene:
             env.process(station.arrivals(inputs))
         env.run()
         num_patterns = station.num_patterns if isinstance(station, Refill) else jobs.num_patterns
-        return settle(record, jobs, load, num_patterns, shared_dram=scenario.is_contended)
+        return settle(record, jobs, load, num_patterns, queue=scenario.queue, shared_dram=scenario.is_contended)
 
     def _station(self, env: simpy.Environment, record: Record, jobs: Jobs) -> Station | Refill:
         scenario = self.scenario
@@ -295,7 +311,9 @@ class _Scene:
         env.run()
         outcome = PipelineOutcome(flow.stages(line.work), shifts(line.division, line.jobs, jobs, rows))
         num_patterns = sum(each.num_patterns for each in line.jobs)
-        return settle(record, jobs, load, num_patterns, outcome, shared_dram=scenario.is_contended)
+        return settle(
+            record, jobs, load, num_patterns, outcome, queue=scenario.queue, shared_dram=scenario.is_contended
+        )
 
     def _inputs(self, rows: Int64s) -> Iterator[Arrived]:
         scenario, clock_hz = self.scenario, self.setting.hardware.clock_hz

@@ -74,6 +74,8 @@ class Record:
         self._exit_counts = [0] * (num_exits + 1)
         self._leaving_counts = [0] * (num_exits + 1)
         self.num_groups = 0
+        self.num_members = 0
+        """Of all groups together; one that is served in several steps is in several groups."""
         self.end_cycle = 0
         self.transferring_cycles = 0
         self.any_busy_cycles = 0
@@ -134,7 +136,7 @@ class Record:
 
     def served(self, unit: int, group: Sequence[Arrived], begin: int, bill: Bill) -> None:
         """A unit that took `group` at cycle `begin` is free again, and all members have their answers."""
-        self.worked(unit, begin, bill)
+        self.worked(unit, begin, bill, len(group))
         energy_pj, dram_bytes = bill.total_pj / len(group), bill.dram_bytes / len(group)
         for item, exit_index, answer in zip(group, bill.answered_at, bill.answer_cycles, strict=True):
             self._answered(item, exit_index, begin, begin + answer)
@@ -153,9 +155,10 @@ class Record:
             self.any_busy_cycles -= now
         self._at_work += 1
 
-    def worked(self, unit: int, begin: int, bill: Bill) -> None:
-        """A unit has done what is on `bill`, from cycle `begin` to now."""
+    def worked(self, unit: int, begin: int, bill: Bill, members: int) -> None:
+        """A unit has done what is on `bill` for so many inputs, from cycle `begin` to now."""
         self.num_groups += 1
+        self.num_members += members
         self.unit_busy_cycles[unit] += bill.occupancy_cycles
         self.transferring_cycles += bill.transferring_cycles
         end = begin + bill.occupancy_cycles

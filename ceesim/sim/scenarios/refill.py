@@ -170,7 +170,7 @@ class Refill:
         end = begin + bill.occupancy_cycles
         if end > env.now:
             yield env.timeout(end - int(env.now))
-        self._record.worked(number, begin, bill)
+        self._record.worked(number, begin, bill, len(group))
         for member, row in zip(group, rows, strict=True):
             if row < stop:
                 leave = begin + int(stretch.costs.latency_cycles[row])

@@ -7,13 +7,13 @@ is consistent and hashable. Times are kept in picoseconds, as in a hardware file
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from ceesim.hardware.array import Record
-from ceesim.hardware.quantities import Count, Flag, Latency
+from ceesim.hardware.quantities import Count, Duration, Flag
 from ceesim.sim.scenarios.contradictions import contradictions
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode, Carry, Order, Process
 from ceesim.units import symbols
@@ -83,9 +83,9 @@ def _read_time(value: object, info: ValidationInfo) -> object:
 
 
 _UNITS: Final = "|".join(symbols("time"))
-_LONGEST_PICOSECONDS: Final = 10**12
+_LONGEST_PICOSECONDS: Final = 10**16
 Time = Annotated[
-    Latency,
+    Duration,
     BeforeValidator(_read_time),
     WithJsonSchema(
         {
@@ -99,7 +99,7 @@ Time = Annotated[
         }
     ),
 ]
-"""Picoseconds, at most a second. A file says them with a unit, or 0; records hold the number."""
+"""Picoseconds, at most some hours. A file says them with a unit, or 0; records hold the number."""
 Few = Annotated[int, Field(strict=True, ge=1, le=1024)]
 """Members of a batch, or accelerators."""
 File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
@@ -108,6 +108,7 @@ File = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
 class Arrivals(Record):
     """When inputs arrive."""
 
+    example: ClassVar[str] = "{process: poisson, load: 0.6}"
     process: Process = Field(default=Process.CLOSED, description="how they come", examples=["poisson"])
     rate: Rate | None = Field(default=None, description="of poisson: arrivals per second", examples=["500/s"])
     load: Load | None = Field(
@@ -151,7 +152,10 @@ class Pipeline(Record):
         examples=[[1, 2, 1]],
     )
     buffer: Count | None = Field(
-        default=None, description="maps that may wait between two stages; unlimited if left out", examples=[4]
+        default=None,
+        description="maps that may wait between two stages; if left out unlimited, or under closed arrivals four for "
+        "each unit of the next stage",
+        examples=[4],
     )
 
 
@@ -217,6 +221,12 @@ class Scenario(Record):
         """What results call it: its name, or its short form."""
         if self.name is not None:
             return self.name
+        if self.pipeline is None:
+            return self._arrivals_label
+        return "pipeline" if self.arrivals.process is Process.CLOSED else f"{self._arrivals_label} pipeline"
+
+    @property
+    def _arrivals_label(self) -> str:
         arrivals = self.arrivals
         if arrivals.process is Process.POISSON:
             return f"poisson:{arrivals.rate:g}/s" if arrivals.rate is not None else f"poisson:load={arrivals.load:g}"

@@ -64,8 +64,15 @@ class Setting:
         if rates is not None:
             left = sum(rates[first - 1 :]) or 1.0
             rates = [rate / left for rate in rates[first - 1 :]]
-        program = compile_program(workload, self.hardware, exit_cost=self.exit_cost, exit_rates=rates)
-        if last is not None and last <= network.program.num_exits:
+        stops = last is not None and last <= network.program.num_exits
+        program = compile_program(
+            workload,
+            self.hardware,
+            exit_cost=self.exit_cost,
+            exit_rates=rates,
+            last=last - first + 1 if last is not None and stops else None,
+        )
+        if last is not None and stops:
             program = with_handover(program.truncated(last - first + 1), self.storing(network, last + 1, 1))
         return Priced(workload, program, price(program), ())
 

@@ -1,14 +1,16 @@
 """What a stream of inputs adds up to, in memory that does not grow with it: means, intervals, percentiles, a queue.
 
 Intervals are batch means (Law and Kelton, *Simulation Modeling and Analysis*): the stream is cut into a fixed number of
-long stretches, whose means are nearly independent. Percentiles are nearest-rank from buckets 1/1024 of an octave wide;
-a percentile that falls into a bucket is the largest value seen in it, so one that many inputs share is exact.
+long stretches, whose means are nearly independent if they are long enough (`memory`): neighbours are joined until they
+are, and where too few would be left there is no interval. Percentiles are nearest-rank from buckets 1/1024 of an octave
+wide; a percentile that falls into a bucket is the largest value seen in it, so one that many inputs share is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, inf
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +19,8 @@ from ceesim.program.command import Int64s
 from ceesim.units import ceil_div
 
 NUM_STRETCHES: Final = 30
+_FEWEST: Final = 10
+_FORGOTTEN: Final = 15
 _BUCKET_BITS: Final = 10
 MOST_SAMPLES: Final = 512
 
@@ -25,12 +29,14 @@ MOST_SAMPLES: Final = 512
 class Estimate:
     """A mean with its 95% interval; no interval where too few inputs were seen to tell.
 
-    `stretches` are the means it comes from, empty where there is no interval.
+    `stretches` are the means of the stream's stretches, empty where too few were seen; so many `joined` neighbours
+    are as good as independent of the next.
     """
 
     mean: float
     ci95: tuple[float, float] | None
     stretches: tuple[float, ...] = ()
+    joined: int = 1
 
     def within(self, least: float, most: float) -> Estimate:
         """The same of a quantity that cannot leave these bounds: nor does its interval."""
@@ -66,14 +72,38 @@ class BatchMeans:
         """Sum of all values."""
         return sum(self._sums)
 
-    def estimate(self) -> Estimate:
-        """Mean and interval of what was seen."""
+    def estimate(self, memory: float = 0.0) -> Estimate:
+        """Mean and interval of what was seen.
+
+        Args:
+            memory: values after which what was before hardly shows any more (see `memory`).
+        """
         mean = self.total / self._seen if self._seen else 0.0
         full = [total / count for total, count in zip(self._sums, self._counts, strict=True) if count == self._length]
         if self._length < 2 or len(full) < NUM_STRETCHES // 2:
             return Estimate(mean, None)
-        half = _half_width(np.array(full))
-        return Estimate(mean, (mean - half, mean + half), tuple(full))
+        joined = max(1, ceil(min(memory / self._length, NUM_STRETCHES)))
+        half = _half_width(np.array(full), joined)
+        return Estimate(mean, None if half is None else (mean - half, mean + half), tuple(full), joined)
+
+
+def memory(load: float | None, queue: int | None) -> float:
+    """Inputs after which a queue has forgotten how long it was; infinite where it grows for ever.
+
+    A queue forgets in about 1/(1 − load)² inputs (the relaxation time of M/M/1 is a few times that in service times), a
+    full or finite one in the square of its length; `_FORGOTTEN` times that makes 95% intervals hold in 19 of 20 runs,
+    nearly (measured on M/D/1).
+
+    Args:
+        load: None where nobody queues.
+        queue: inputs that may wait; None is unlimited.
+    """
+    if load is None:
+        return 0.0
+    slack = abs(1 - load) if queue is not None or load < 1 else 0.0
+    if queue is not None:
+        slack = max(slack, 1 / (queue + 1))
+    return _FORGOTTEN / slack**2 if slack else inf
 
 
 def saved(less: Estimate, more: Estimate) -> tuple[float, float] | None:
@@ -84,14 +114,18 @@ def saved(less: Estimate, more: Estimate) -> tuple[float, float] | None:
     if not less.stretches or len(less.stretches) != len(more.stretches) or more.mean <= 0:
         return None
     ratio = less.mean / more.mean
-    half = _half_width(np.array(less.stretches) - ratio * np.array(more.stretches)) / more.mean
-    return 1 - ratio - half, 1 - ratio + half
+    differences = np.array(less.stretches) - ratio * np.array(more.stretches)
+    half = _half_width(differences, max(less.joined, more.joined))
+    return None if half is None else (1 - ratio - half / more.mean, 1 - ratio + half / more.mean)
 
 
-def _half_width(means: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Half the 95% interval of the mean of nearly independent `means`."""
+def _half_width(means: np.ndarray[Any, np.dtype[np.float64]], joined: int) -> float | None:
+    """Half the 95% interval of the mean of `means`, of which so many neighbours are taken together; None if too few."""
     from scipy import stats
 
+    if len(means) // joined < _FEWEST:
+        return None
+    means = means[: len(means) // joined * joined].reshape(-1, joined).mean(axis=1)
     return float(stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / np.sqrt(len(means)))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ceesim.errors import ScenarioError
 from ceesim.sim.scenarios.division import shares
 from ceesim.sim.scenarios.outcome import Played
-from ceesim.sim.scenarios.pipeline import Stage
+from ceesim.sim.scenarios.pipeline import CLOSED_BUFFER, Stage
 from ceesim.sim.scenarios.setting import Setting
 from tests.networks import COST
 from tests.sim.scenarios.toys import (
@@ -34,6 +34,7 @@ from tests.sim.scenarios.toys import (
 LAST = WORKLOAD.num_exits
 ALONE = {"contention": False}
 CUTS = list(range(1, LAST + 1))
+ENDLESS = 10**6
 
 
 def stages(rows: Rows, **keys: Any) -> tuple[Played, tuple[Stage, ...]]:
@@ -44,7 +45,7 @@ def stages(rows: Rows, **keys: Any) -> tuple[Played, tuple[Stage, ...]]:
 
 def test_with_endless_buffers_the_busiest_stage_sets_the_pace() -> None:
     rows = some_rows(3000)
-    result, found = stages(rows, pipeline={"cuts": CUTS})  # one segment per unit
+    result, found = stages(rows, pipeline={"cuts": CUTS, "buffer": ENDLESS})  # one segment per unit
     busiest = max(stage.work_cycles for stage in found)
     assert result.end_cycle / len(rows) == pytest.approx(busiest, rel=0.01)
     assert result.end_cycle >= busiest * len(rows) * (1 - 1e-9)
@@ -71,13 +72,15 @@ def test_every_input_is_answered_once_from_its_own_exit() -> None:
 
 def test_no_more_maps_wait_than_there_is_room_for_and_a_full_buffer_blocks() -> None:
     rows = np.full(400, LAST)  # all go on, and the second stage is the slower one
-    free, unlimited = stages(rows, pipeline={"cuts": [1]})
+    free, unlimited = stages(rows, pipeline={"cuts": [1], "buffer": ENDLESS})
+    _, bounded = stages(rows, pipeline={"cuts": [1]})
     slow = max(unlimited, key=lambda stage: stage.work_cycles)
     if slow is unlimited[0]:
         pytest.fail("the second stage should be the slower one")
     tight, limited = stages(rows, pipeline={"cuts": [1], "buffer": 2})
     assert unlimited[1].queue_most > 2 >= limited[1].queue_most
     assert unlimited[0].blocked == 0 < limited[0].blocked
+    assert unlimited[1].queue_most > CLOSED_BUFFER >= bounded[1].queue_most > 2
     assert tight.end_cycle == free.end_cycle  # the bottleneck never starves
 
 
@@ -86,7 +89,7 @@ def test_more_units_on_the_busiest_stage_raise_the_pace() -> None:
     single, found = stages(rows, pipeline={"cuts": [1], "units": [1, 1]})
     busiest = int(np.argmax([stage.work_cycles for stage in found]))
     units = [2 if stage == busiest else 1 for stage in range(2)]
-    double, _ = stages(rows, pipeline={"cuts": [1], "units": units})
+    double, _ = stages(rows, pipeline={"cuts": [1], "units": units, "buffer": ENDLESS})
     expected = max(stage.work_cycles / count for stage, count in zip(found, units, strict=True))
     assert double.end_cycle / len(rows) == pytest.approx(expected, rel=0.02)
     assert double.end_cycle < single.end_cycle
