@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ceesim.explore.sweep import sweep as sweep
     from ceesim.frontend.network import ExitNetwork as ExitNetwork
     from ceesim.hardware.load import load_hardware as load_hardware
+    from ceesim.results.summary import summary as summary
     from ceesim.sim.run import run as run
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _SURFACE: Final = {
     "load_hardware": "ceesim.hardware.load",
     "load_trace": "ceesim.exits.trace",
     "run": "ceesim.sim.run",
+    "summary": "ceesim.results.summary",
     "sweep": "ceesim.explore.sweep",
 }
 """Every public name and the module that defines it."""

@@ -17,12 +17,13 @@ _PACKAGE: Final = Path(__file__).parent
 
 
 class Shelf(enum.Enum):
-    """A folder of shipped files: its name, the suffix of its files, and the error for a missing one."""
+    """A folder of shipped files: its name, the suffix of its files, the error for a missing one, and what they hold."""
 
-    HARDWARE = ("hw_configs", ".yaml", HardwareError)
-    TRACES = ("traces", ".npz", TraceError)
+    HARDWARE = ("hw_configs", ".yaml", HardwareError, "hardware")
+    TRACES = ("traces", ".npz", TraceError, "a trace")
 
-    def __init__(self, folder: str, suffix: str, error: type[CeesimError]) -> None:
+    def __init__(self, folder: str, suffix: str, error: type[CeesimError], holds: str) -> None:
+        self.holds = holds
         self.folder = folder
         self.suffix = suffix
         self.error = error
@@ -40,7 +41,7 @@ class Shelf(enum.Enum):
 
 def meant(name: str | Path, shelf: Shelf) -> Path | None:
     """The file that `name` means, as in `find`; None if there is no such file."""
-    path = Path(name)
+    path = Path(name).expanduser()
     bare = path.name == str(name)
     places = [path, shelf.path / path] if bare else [path]
     if bare and not path.suffix:
@@ -62,6 +63,11 @@ def find(name: str | Path, shelf: Shelf) -> Path:
         return found
     if path.is_dir():
         raise shelf.error("a directory where a file is expected", where=str(name), fix=f"name a {shelf.suffix} file")
+    for other in Shelf:
+        if other is not shelf and path.suffix == other.suffix:
+            raise shelf.error(
+                f"a {other.suffix} file, which is {other.holds}", where=str(name), expected=f"a {shelf.suffix} file"
+            )
     shipped = [file.name for file in shelf.files()]
     close = difflib.get_close_matches(path.name, shipped, n=1)
     raise shelf.error(

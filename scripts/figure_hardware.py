@@ -16,8 +16,9 @@ from ceesim.results.summary import summary
 from ceesim.shipped import Shelf
 
 OUT = Path(__file__).parents[1] / "docs" / "img" / "hardware.svg"
-MEASURES = {"macs": "MACs", "latency": "latency", "energy": "energy", "dram_bytes": "DRAM bytes"}
+MEASURES = {"macs": "MACs", "latency": "latency", "energy": "energy of the inferences", "dram_bytes": "DRAM bytes"}
 LEFT, PLOT, RIGHT, TOP, BAR, GAP, BOTTOM = 150, 500, 60, 66, 12, 14, 34
+OFFSETS = (0, 80, 175, 360)
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #52514e } .title { font-size: 15px; font-weight: 600; fill: #14140f }
 .value { font-size: 11px } .grid { stroke: #e6e5df } .page { fill: #ffffff }
@@ -56,8 +57,8 @@ def drawing(title: str, rows: dict[str, dict[str, float]]) -> str:
         f'<text class="title" x="16" y="26">{escape(title)}</text>',
     ]
     for i, (key, word) in enumerate(MEASURES.items()):
-        parts.append(f'<rect class="{key}" x="{LEFT + 115 * i}" y="39" width="11" height="11"/>')
-        parts.append(f'<text x="{LEFT + 115 * i + 17}" y="49">{word}</text>')
+        parts.append(f'<rect class="{key}" x="{LEFT + OFFSETS[i]}" y="39" width="11" height="11"/>')
+        parts.append(f'<text x="{LEFT + OFFSETS[i] + 17}" y="49">{word}</text>')
     for percent in range(0, int(full * 100) + 1, 10):
         x = LEFT + PLOT * percent / 100 / full
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{height - BOTTOM}"/>')

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--policy", metavar="FILE|NAME", help="Who decides: policy.json, or a policy's name as in run [default: never]."
 )
 @click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit [default: none].")
-@click.option("--threshold", type=float, help="What the other policies go by, as in run [default: none].")
+@click.option("--threshold", metavar="T,T,…", help="What the other policies go by, as in run [default: none].")
 @click.option("--quantize", type=click.Choice(["int8"]), help="Run as int8 hardware computes [default: float32].")
 @click.option("--density", is_flag=True, help="Measure the share of non-zeros in each op's ifmap [default: off].")
 @click.option("--inputs", type=click.IntRange(1), help="Evenly spaced inputs of the split [default: all].")
@@ -41,7 +41,7 @@ def command(
     source: Path,
     policy: str | None,
     beta: str | None,
-    threshold: float | None,
+    threshold: str | None,
     out: Path,
     **options: Any,
 ) -> None:
@@ -86,7 +86,7 @@ def command(
 
 
 def _run(
-    source: Path, policy: str | None, beta: str | None, threshold: float | None, options: dict[str, Any]
+    source: Path, policy: str | None, beta: str | None, threshold: str | None, options: dict[str, Any]
 ) -> ExitTrace:
     from ceesim.frontend import require_torch
 

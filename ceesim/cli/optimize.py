@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="What that search lowers: cycles, pJ or bytes per input.",
 )
-@click.option("--trials", type=click.IntRange(1), default=200, show_default=True, help="Designs to try in all.")
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Proposals in all; if there are no more designs, each once.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the proposals.")
 @click.option("--storage", type=click.Path(path_type=Path), help="File that keeps the study, to go on. Default: none.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write, .csv. Default: none.")
@@ -113,8 +119,9 @@ def command(
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
     else:
         tried = format_count(found.num_measured, "measured design")
+        repeated = f" ({format_count(found.num_repeated, 'proposal')} repeated one)" if found.num_repeated else ""
         verb = "is" if len(best) == 1 else "are"
-        click.echo(f"{len(best):,} of {tried} {verb} beaten by no other; chosen on {val}, reported on {test}")
+        click.echo(f"{len(best):,} of {tried}{repeated} {verb} beaten by no other; chosen on {val}, reported on {test}")
         for line in _page(best, table):
             click.echo(line)
     if unwritten is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable.")
 @click.option("--policy", metavar="FILE|NAME", help="Decide by this policy instead of the trace's own.")
 @click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit, 0 to 1.")
-@click.option("--threshold", type=float, help="What --policy confidence, entropy, margin, patience or fixed goes by.")
+@click.option("--threshold", metavar="T,T,…", help="What other policies go by: one for all exits, or one per exit.")
 @click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
 @click.option(
     "--engine",
@@ -66,7 +66,7 @@ def command(
     overrides: tuple[str, ...],
     policy: str | None,
     beta: str | None,
-    threshold: float | None,
+    threshold: str | None,
     rates: str | None,
     engine: str,
     scenario: str | None,

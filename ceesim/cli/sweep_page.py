@@ -111,6 +111,8 @@ def print_failures(
 
 
 def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
+    from ceesim.units import format_count
+
     if not found.objectives:
         return ["Nothing to compare: " + ", ".join(wanted) + " are all the same, or not there."]
     shown = found.front if len(found.front) <= _MOST_SHOWN else found.front.iloc[:_MOST_SHOWN]
@@ -122,7 +124,8 @@ def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
         table[name] = table[name].map(lambda value: f"{value:.4g}")
     table.insert(0, "", ["*" if label == found.knee else "" for label in table.index])
     lines += table.to_string(index=False).splitlines()
+    missing = f"; estimates, {format_count(found.num_failed, 'point')} failed" if found.num_failed else ""
     for name, ranked in found.influences.items():
-        lines.append(f"What moves {name} (share of its variance: alone, in all):")
+        lines.append(f"What moves {name} (share of its variance: alone, in all{missing}):")
         lines += [f"  {one.knob:<32} {one.first_order:>6.1%} {one.total:>6.1%}" for one in ranked]
     return lines

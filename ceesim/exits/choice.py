@@ -28,7 +28,7 @@ def choose_policy(
     *,
     network: Mapping[str, Any] | None = None,
     beta: str | None = None,
-    threshold: float | None = None,
+    threshold: str | None = None,
 ) -> ExitPolicy:
     """The policy for a network of `num_exits` exits.
 
@@ -36,7 +36,7 @@ def choose_policy(
         choice: path of a policy.json, or the name of a policy.
         network: whom it is to decide for, see `identity`.
         beta: comma-separated β per exit for `exclude` and `ratio`; one value serves all exits, ``-`` drops an exit.
-        threshold: of all exits for `confidence`, `margin` and `entropy`; heads for `patience`, the exit for `fixed`.
+        threshold: likewise for `confidence`, `margin` and `entropy`; heads for `patience`, the exit for `fixed`.
 
     Raises:
         PolicyError: if the file or the name is unknown, or the numbers are out of range.
@@ -83,7 +83,7 @@ def choose_policy(
     return policy
 
 
-def _record(name: str, num_exits: int, beta: str | None, threshold: float | None) -> dict[str, Any]:
+def _record(name: str, num_exits: int, beta: str | None, threshold: str | None) -> dict[str, Any]:
     if name == "external":
         raise OptionError(
             "external decisions cannot be replayed", where="--policy", fix="a trace that holds them needs no --policy"
@@ -98,24 +98,27 @@ def _record(name: str, num_exits: int, beta: str | None, threshold: float | None
             fix="give that, or a policy.json, which holds its own; ceesim search --out policy.json writes one",
         )
     if beta is not None:
-        return {"name": name, "beta": _vector(beta, num_exits)}
-    if name in _THRESHOLD:
-        return {"name": name, "threshold": [threshold] * num_exits}
+        return {"name": name, "beta": _vector(beta, num_exits, "--beta")}
+    if name in _THRESHOLD and threshold is not None:
+        return {"name": name, "threshold": _vector(threshold, num_exits, "--threshold")}
     if name in _COUNT and threshold is not None:
-        if not threshold.is_integer():
+        values = _vector(threshold, 1, "--threshold")
+        if len(values) != 1 or values[0] is None or not values[0].is_integer():
             raise OptionError(f"--threshold of policy {name} is a whole number", got=threshold, fix="write it like 2")
-        return {"name": name, _COUNT[name]: int(threshold)}
+        return {"name": name, _COUNT[name]: int(values[0])}
     return {"name": name}
 
 
-def _vector(text: str, num_exits: int) -> list[float | None]:
+def _vector(text: str, num_exits: int, option: str) -> list[float | None]:
     try:
-        values = [None if part.strip() == "-" else float(part) for part in text.split(",")]
+        values = [None if part.strip() in ("-", "null") else float(part) for part in text.split(",")]
     except ValueError:
-        raise OptionError("not a list of numbers", where="--beta", got=text, fix="write it like 0.9,0.9,0.8") from None
+        expected = "a number for each exit, or one for all; - where the exit is not kept"
+        fix = "write it like 0.9,0.9,-"
+        raise OptionError("not a list of numbers", where=option, got=text, expected=expected, fix=fix) from None
     return values * num_exits if len(values) == 1 else values
 
 
-def _given(beta: str | None, threshold: float | None) -> str:
+def _given(beta: str | None, threshold: str | None) -> str:
     given = [name for name, value in (("--beta", beta), ("--threshold", threshold)) if value is not None]
     return " and ".join(given) or "neither"

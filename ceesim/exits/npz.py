@@ -155,7 +155,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     except PermissionError:
         raise TraceError("may not be read", fix="check the permissions of the file") from None
     except _DAMAGED as error:
-        raise TraceError(f"not an npz, or truncated: {error}") from None
+        raise TraceError(f"not an npz, or truncated: {error}", fix="ceesim capture writes a trace") from None
     with file:
         if len(file.infolist()) != _num_members(path, len(file.comment)):
             raise TraceError("damaged: its directory says otherwise than it lists")

@@ -238,7 +238,7 @@ def _read(path: Path) -> PolicyFile:
         raise PolicyError(f"cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"not JSON: {str(error)[:120]}") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if not isinstance(record, dict) or record.get("schema", SCHEMA) != SCHEMA or "policy" not in record:
         got = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise PolicyError(
             "not a policy file of this version", where="schema", got=repr(got)[:80], expected=repr(SCHEMA)
@@ -247,6 +247,8 @@ def _read(path: Path) -> PolicyFile:
         raise PolicyError("unknown keys", got=", ".join(unknown)[:200])
     policy = policy_from_json(record.get("policy"))
     num_exits, found = record.get("num_exits"), record.get("found", {})
+    if num_exits is None and "kept" not in record:  # written by hand: the network will say whether it fits
+        return PolicyFile(policy, found if isinstance(found, dict) else {})
     if type(num_exits) is not int or not 0 <= num_exits <= LARGEST_NUM_EXITS:
         raise PolicyError("not a number of exits", where="num_exits", got=repr(num_exits)[:80])
     if record.get("kept") != list(policy.kept(num_exits)):

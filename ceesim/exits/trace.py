@@ -37,7 +37,7 @@ _REQUIRED: Final = ("meta", "labels", "exit_index", "predictions")
 _OPTIONAL: Final = ("remaining", "logits", "final_logits", "predictions_masked", "density")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExitTrace:
     """What a network and a policy did with a data set.
 
@@ -81,6 +81,11 @@ class ExitTrace:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def __repr__(self) -> str:
+        network, inputs = self.workload.name, f"{self.num_inputs:,} inputs"
+        exits = f"{self.workload.num_exits} exits, {self.policy.name}"
+        return f"ExitTrace({network}, {self.dataset} {self.split}, {inputs}, {exits})"
 
     @classmethod
     def from_logits(

@@ -22,7 +22,7 @@ from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.search import Method, Prices, Space, family, prices_of, search
 from ceesim.exits.steps import Evidence
 from ceesim.exits.trace import ExitTrace
-from ceesim.hardware.model import Hardware
+from ceesim.hardware.model import Hardware, Residency
 from ceesim.sim.energy import exit_energy, mean_density
 from ceesim.sim.run import price_network
 from ceesim.workload.flops import Convention
@@ -53,9 +53,18 @@ class HardwarePrices:
     Args:
         trace: whose network and mean density are priced; validation data, so that nothing of the test leaks.
         space: the policies whose decisions are paid for.
+
+    Raises:
+        OptionError: if pins go by exit rates, which are what is searched for.
     """
 
     def __init__(self, hardware: Hardware, trace: ExitTrace, space: Space) -> None:
+        if hardware.residency is Residency.AUTO:
+            raise OptionError(
+                "residency: auto pins by exit rates, and a search only looks for them",
+                where=hardware.name,
+                fix="write residency: prefix, or none",
+            )
         workload, density = trace.workload, mean_density(trace)
         decision = family(space, workload.num_exits).cost(workload.num_classes)
 

@@ -86,7 +86,8 @@ class SweepTable:
         from pandas.api.types import is_numeric_dtype
 
         if list(part.columns[:2]) != ["point", "status"]:
-            raise OutputError("not a table of a sweep", where=str(self.path), expected="columns point, status, …")
+            expected = "columns point, status, …"
+            raise OutputError("not a table of a sweep", where=str(self.path), expected=expected, fix=_AGAIN)
         wanted = [name for name in METRICS if name in self.metrics and name in part.columns]
         kept = [name for name in KEPT if name in self.metrics]
         missing = [name for name in (*kept, "reason") if name not in part.columns]

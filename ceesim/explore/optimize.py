@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -207,7 +209,8 @@ def open_study(task: Task, storage: Path | None, seed: int) -> Any:
 def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, int], None] | None = None) -> None:
     """Go on until the study has `num_trials` finished trials; a design that was measured before is not measured again.
 
-    `progress` is told how many trials there are, and how many failed.
+    If there are no more designs than that, each is tried once. `progress` is told how many trials there are, and how
+    many failed.
     """
     from optuna.trial import TrialState
 
@@ -215,6 +218,11 @@ def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, i
     names = task.choices
     known = {tuple(trial.params[name] for name in names): trial.values for trial in ended if trial.params}
     num_failed = sum(trial.state is TrialState.FAIL for trial in ended)
+    if prod(names.values()) <= num_trials:
+        left = [each for each in product(*map(range, names.values())) if each not in known]
+        for each in left:
+            study.enqueue_trial(dict(zip(names, each, strict=True)))
+        num_trials = len(ended) + len(left)
     for done in range(len(ended), num_trials):
         trial = study.ask()
         chosen = {name: trial.suggest_int(name, 0, num - 1) for name, num in names.items()}
@@ -246,11 +254,13 @@ class Tally:
 
     Args:
         num_measured: that were built and measured.
+        num_repeated: proposals of a design that had been proposed before.
         num_outside: that the constraints leave out.
         failures: by reason; the first is the number of a trial, from 0 on.
     """
 
     num_measured: int
+    num_repeated: int
     num_outside: int
     failures: tuple[Failure, ...]
 
@@ -268,7 +278,9 @@ def tally(study: Any) -> Tally:
         if "reason" in held:
             failures.add(held["reason"], number)
     measured, outside = (sum(name in held for _, held in attributes) for name in ("point", "outside"))
-    return Tally(measured, outside, failures.by_reason())
+    found = failures.by_reason()
+    once = measured + outside + sum(failure.num_points for failure in found)
+    return Tally(measured, len(attributes) - once, outside, found)
 
 
 def best_designs(study: Any) -> list[Design]:

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.price import Band, Waiting, saved, total_band
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
@@ -77,7 +78,17 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
 
 def _exits(result: RunResult) -> Table:
     table = plain_table(
-        "Exits", "leaves at", "inputs", "share", "cycles", "time", "energy", "DRAM", "wasted", "head costs", "pays from"
+        "Exits",
+        "leaves at",
+        "inputs",
+        "share",
+        "cycles",
+        "time",
+        "energy",
+        "DRAM",
+        "wasted DRAM",
+        "head cycles",
+        "pays from",
     )
     values = {value.exit_index: value for value in exit_values(result)}
     end = result.trace.workload.num_exits + 1
@@ -110,7 +121,7 @@ def _layers(result: RunResult) -> Table:
     title = "Layers, for an input that runs to the end"
     title += f" (the {MOST_LAYERS} longest; {left_out} more in layers.csv)" if left_out > 0 else ""
     table = plain_table(
-        title, "layer", "kind", "segment", "cycles", "share", "busy", "stall", "utilisation", "bound by"
+        title, "layer", "kind", "segment", "cycles", "share", "busy", "stall", "use of PEs if busy", "bound by"
     )
     for row in (row for row in rows if row in shown):
         table.add_row(
@@ -183,13 +194,17 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
     """Energy by component as bars, its band, and what saved time is worth asleep and awake."""
     dynamic = numbers["dynamic"]["energy_pj"]
     static = None if numbers["static"] is None else numbers["static"]["energy_pj"]
-    table = plain_table("Energy by component", "component", "static", "dynamic", "share of dynamic")
+    bands = [] if result.scenario is not None else ["low … high"]
+    table = plain_table("Energy by component", "component", "static", "dynamic", *bands, "share of dynamic")
     table.columns[-1].justify = "left"
+    spent = result.mean_energy()[0]
+    ends = {component.key: (spent.low[0, component], spent.high[0, component]) for component in Component}
     for name, value in dynamic["by_component"].items():
         share = value / dynamic["mean"]
         bar = "█" * round(BAR_LENGTH * share)
         before = "–" if static is None else format_picojoules(static["by_component"][name])
-        table.add_row(name, before, format_picojoules(value), f"{bar} {share:.1%}")
+        band = [] if not bands else [" … ".join(map(format_picojoules, ends[name]))]
+        table.add_row(name, before, format_picojoules(value), *band, f"{bar} {share:.1%}")
     alone = "" if result.scenario is None else "of an input alone: "
     asleep, awake = (_saved(result.saved_at_static_rate(waiting)) for waiting in Waiting)
     technology = result.hardware.technology

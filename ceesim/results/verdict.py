@@ -33,6 +33,8 @@ class Verdict:
         if self.macs == self.latency == 0:
             return f"No input left early and no head ran: MACs and latency on {hardware} are the plain network's."
         became = f"{less(self.macs, 'MACs')} became {less(self.latency, 'latency')} on {hardware}"
+        if abs(self.macs) < 0.0005 and self.latency < 0:
+            return f"Hardly an input left early: {became}, for heads, decisions and waits."
         if abs(self.latency - self.macs) < 0.005:
             return f"{became}: time follows MACs here."
         if self.segment is None:

@@ -240,6 +240,8 @@ def warn_of_precision(hardware: Hardware, trace: ExitTrace) -> None:
     captured = trace.capture.get("precision")  # whoever measured decisions elsewhere need not say
     if captured is not None and captured != computed:
         remedy = ": `ceesim capture --quantize int8` closes the gap" if computed == "int8" else ""  # it knows no other
+        if "weights_sha256" in trace.capture:  # a network of one's own
+            remedy = ": trace a copy of the network that rounds as the hardware does"
         warnings.warn(
             f"the exits were decided in {captured}, the cycles are those of {computed}{remedy}",
             PrecisionWarning,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ceesim.cli import exit_code
+from ceesim.exits.trace import load_trace, save_trace
 
 
 def said(args: list[str], capfd: pytest.CaptureFixture[str], code: int = 0) -> str:
@@ -134,3 +136,10 @@ def test_a_trace_may_lack_its_suffix_here_as_everywhere(
     (tmp_path / "mine.npz").write_bytes(shipped.read_bytes())
     monkeypatch.chdir(tmp_path)
     assert json.loads(said(["mine", "--json"], capfd)) == json.loads(said(["mine.npz", "--json"], capfd))
+
+
+def test_names_are_not_taken_for_markup(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    trace = load_trace("vgg_w025_c10.npz")
+    named = replace(trace, workload=replace(trace.workload, name="vgg[v2][/b]"))
+    save_trace(named, tmp_path / "odd.npz")
+    assert said([str(tmp_path / "odd.npz")], capfd).startswith("vgg[v2][/b], width 0.25")

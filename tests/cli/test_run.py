@@ -77,6 +77,25 @@ def test_overrides_and_policies_change_what_is_run() -> None:
     assert fixed["exit_rate"] == [0, 1, 0, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("dropped", ["-", "null"])
+def test_thresholds_are_given_exit_by_exit_or_written_by_hand(dropped: str, tmp_path: Path) -> None:
+    by_option = [*MAIN, "--json", "--policy", "confidence", "--threshold", f"0.9,{dropped},0.8,0.8,0.7,0.7"]
+    (tmp_path / "mine.json").write_text(
+        json.dumps({"policy": {"name": "confidence", "threshold": [0.9, None, 0.8, 0.8, 0.7, 0.7]}})
+    )
+    by_file = [*MAIN, "--json", "--policy", str(tmp_path / "mine.json")]
+    found, same = (json.loads(CliRunner().invoke(command, words).stdout) for words in (by_option, by_file))
+    assert found == same
+    assert found["exit_rate"][1] == 0 < found["exit_rate"][0]
+
+
+def test_a_supply_that_may_not_sustain_the_clock_is_noted() -> None:
+    lower = CliRunner().invoke(command, [*MAIN, "--set", "technology.voltage=0.5 V"])
+    assert "note: 500 MHz at 0.5 V: if 500 MHz is the limit at 0.6 V, 350.9 MHz is the limit there" in lower.output
+    both = CliRunner().invoke(command, [*MAIN, "--set", "technology.voltage=0.5 V", "--set", "clock=350 MHz"])
+    assert "is the limit there" not in both.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -90,6 +109,9 @@ def test_overrides_and_policies_change_what_is_run() -> None:
         (["--policy", "fixed", "--threshold", "1.5"], "whole number"),
         (["--policy", "patience", "--threshold", "inf"], "whole number"),
         (["--policy", "patience", "--threshold", "nan"], "whole number"),
+        (["--policy", "fixed", "--threshold", "1,2"], "whole number"),
+        (["--policy", "margin", "--threshold", "a,b"], "a number for each exit, or one for all"),
+        (["--policy", "margin", "--threshold", "0.5,0.5"], "another number of exits"),
         (["--policy", "nonsense"], "no such policy"),
         (["--policy", "missing.json"], "no such file"),
         (["--beta", "0.5"], "belong to a policy"),

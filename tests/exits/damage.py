@@ -227,6 +227,14 @@ def _decisions(arrays: Arrays) -> Iterator[Damage]:
     yield Damage("logits in another order", packed(arrays | {"logits": shuffled}), "inputs")
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists within each other."""
+    innermost: list[Any] = []
+    for _ in range(depth):
+        innermost = [innermost]
+    return innermost
+
+
 def _meta(arrays: Arrays) -> Iterator[Damage]:
     text = bytes(arrays["meta"])
 
@@ -292,6 +300,9 @@ def _changes() -> dict[str, Callable[[dict[str, Any]], object]]:
     changes["network of more classes"] = put(6, "network", "num_classes")
     changes["network of a negative shape"] = put([2, -4, 4], "network", "input_shape")
     changes["network of width 1e300"] = put(1e300, "network", "width")
+    changes["half a character"] = lambda meta: meta.update(dataset="bad\ud800")
+    changes["lists in lists"] = lambda meta: meta["training"].update(deep=nested(100))
+    changes["a number without end"] = lambda meta: meta["training"].update(alpha=10**400)
     changes["network with its exits reversed"] = lambda meta: meta["network"]["exits"].reverse()
     changes["network that taps nothing"] = put("nowhere", "network", "exits", 0, "tap")
     changes["network with an unknown op"] = put("lstm", "network", "ops", 0, "kind")

@@ -126,3 +126,9 @@ def test_a_record_that_is_no_object_is_no_policy() -> None:
     for value in (None, 3, "exclude", ["exclude"]):
         with pytest.raises(PolicyError, match="unknown policy"):
             policy_from_json(value)
+
+
+@pytest.mark.parametrize("compares", [-1, 10**30, 9 * 10**18])
+def test_decisions_that_take_forever_are_refused(compares: int) -> None:
+    with pytest.raises(PolicyError, match="compares"):
+        policy_from_json({"name": "external", "compares": compares})

@@ -256,3 +256,27 @@ def test_shipped_traces_load_and_are_what_we_would_write(path: Path, tmp_path: P
     assert path.stat().st_size < 8 << 20
     save_trace(trace, tmp_path / path.name)
     same(load_trace(tmp_path / path.name), trace)
+
+
+def test_a_trace_is_told_in_one_line() -> None:
+    assert (
+        repr(toy_trace(12, 3, 6))
+        == f"ExitTrace(chain, toys test, 12 inputs, 3 exits, {toy_trace(12, 3, 6).policy.name})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"final_logits": np.zeros((3, 6), np.float32)}, "one row per input"),
+        ({"labels": np.zeros(3, np.int64)}, "one label per input"),
+        ({"labels": np.full(4, 2**64 - 1, np.uint64)}, "no such class"),
+        ({"labels": np.full(4, 6)}, "no such class"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(change: dict[str, Any], said: str) -> None:
+    trace = toy_trace(4, 3, 6)
+    assert trace.logits is not None
+    arrays = {"labels": trace.labels, "logits": trace.logits, "final_logits": trace.final_logits} | change
+    with pytest.raises(TraceError, match=said):
+        ExitTrace.from_logits(trace.workload, policy=Never(), dataset="d", split="test", **arrays)

@@ -234,3 +234,13 @@ def test_the_search_compares_what_the_trace_s_policy_compares(alpha: float | Non
     found = settings.design({"array.rows": 0, "tolerance": 0}).policy
     assert isinstance(found, Exclude)
     assert found.alpha == alpha
+
+
+def test_a_space_no_larger_than_the_trials_is_tried_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"array.rows, array.cols": [2, 4, 8], "policy.beta.3": [0.1, 0.8]}
+    study = open_study(task(small), tmp_path / "study.db", 2)
+    optimise(task(small), study, 10)
+    assert len(study.trials) == 6 == tally(study).num_measured
+    assert tally(study).num_repeated == 0
+    optimise(task(small), study, 10)
+    assert len(study.trials) == 6

@@ -11,18 +11,21 @@ import pytest
 
 import ceesim
 from ceesim.cli import exit_code
+from ceesim.cli.sweep_page import print_findings
 from ceesim.errors import OutputError, WorkerError
 from ceesim.explore import experiment as experiments
 from ceesim.explore.experiment import METRICS, Experiment, Row
 from ceesim.explore.frame import read_sweep
+from ceesim.explore.notation import Written, design_space
 from ceesim.explore.space import Point
+from ceesim.explore.supplies import doubtful_supplies
 from ceesim.explore.sweep import CHUNK
 from ceesim.explore.workers import local_workers
 from ceesim.hardware.load import load_hardware
 from ceesim.mapping import plan
 from ceesim.results.summary import summary
 from ceesim.sim.run import run
-from tests.explore.toys import SPACE, experiment, files, space, trace
+from tests.explore.toys import POLICY, SPACE, experiment, files, space, trace
 
 SETTINGS = [f"--set={key}={','.join(map(str, values))}" for key, values in SPACE.items()]
 
@@ -297,3 +300,18 @@ def test_a_row_that_was_cut_off_is_no_design(tmp_path: Path) -> None:
             read_sweep(out)
     out.write_bytes(b"\n".join([*lines[:-1], b",".join(cells[:-3]), b""]))
     assert exit_code([*words, "--resume"]) == 1
+
+
+def test_supplies_that_may_not_sustain_the_clock_are_counted() -> None:
+    hardware = load_hardware("edge_npu.yaml")
+    free = {"technology.voltage": ["0.5 V", "0.6 V"], "clock": ["250 MHz", "500 MHz", "600 MHz"]}
+    doubts = doubtful_supplies(design_space(Written(free), hardware, POLICY))
+    assert [doubt.split(":")[0] for doubt in doubts] == ["500 MHz at 0.5 V", "600 MHz at 0.5 V"]
+    linked = {"technology.voltage, clock": [["0.5 V", "350 MHz"], ["0.6 V", "500 MHz"]]}
+    assert doubtful_supplies(design_space(Written(linked), hardware, POLICY)) == []
+    assert doubtful_supplies(design_space(Written({"clock": ["1 GHz"]}), hardware, POLICY)) == []
+
+
+def test_shares_of_a_table_with_holes_are_called_estimates(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_findings(finished, as_json=False)
+    assert "in all; estimates, " in capsys.readouterr().out

@@ -1,9 +1,12 @@
 """`--set` edits the file before it is checked, and its complaints name the option."""
 
+import re
+
 import pytest
 
 from ceesim.errors import HardwareError
 from ceesim.hardware.array import Profile
+from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware, override
 
 
@@ -75,3 +78,30 @@ def test_an_override_mends_a_broken_key() -> None:
         load_hardware("gemmini_16.yaml", {"array.profile": "textbook", "array.rows": 8}).array.profile
         is Profile.TEXTBOOK
     )
+
+
+@pytest.mark.parametrize(
+    ("override_", "fix"),
+    [
+        ("array.dataflow=OS", "did you mean os?"),
+        ("dram.type=lpddr4", "did you mean lpddr4-3200?"),
+        ("dram.type=DDR3", "did you mean ddr3-1600?"),
+        ("technology.operating_points={clock: 250 MHz}", "operating_points: [{clock: 250 MHz, voltage: 0.5 V}]"),
+    ],
+)
+def test_the_fix_is_what_was_meant(override_: str, fix: str) -> None:
+    with pytest.raises(HardwareError, match=re.escape(fix)):
+        load_hardware("edge_npu.yaml", [override_])
+
+
+@pytest.mark.parametrize(
+    ("name", "override_", "said"),
+    [
+        ("edge_npu.yaml", "dram.bandwidth=100 TB/s", "side by side pay for 100 TB/s, and a channel has 4 at most"),
+        ("edge_npu.yaml", "dram.bandwidth=12.8 GB/s", "beats of 16 B at 500 MHz move 8 GB/s"),
+        ("eyeriss_like.yaml", "precision.weight_bits=8", "was measured with operands of 16 bits"),
+    ],
+)
+def test_what_is_paid_for_in_vain_is_said(name: str, override_: str, said: str) -> None:
+    assert not any(said in text for text in energy_table(load_hardware(name)).warnings)
+    assert any(said in text for text in energy_table(load_hardware(name, [override_])).warnings)

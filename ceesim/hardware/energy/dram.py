@@ -238,7 +238,7 @@ def misfits(dram_type: str) -> Iterator[Misfit]:
     """What is wrong with a DRAM type, if anything."""
     if dram_type not in SPECS:
         written = dram_type.lower()
-        close = [known for known in SPECS if known.startswith(written)][-1:]
+        close = sorted((known for known in SPECS if known.startswith(written)), key=len)[:1]
         close = close or difflib.get_close_matches(written, SPECS, n=1)
         yield Misfit(
             ("dram", "type"),

@@ -12,9 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceesim.errors import ScenarioError
+from ceesim.hardware.load import override
+from ceesim.mapping.nests import weight_bytes
+from ceesim.program.command import Amount
+from ceesim.sim.run import price_network
 from ceesim.sim.scenarios.division import shares
 from ceesim.sim.scenarios.outcome import Played
 from ceesim.sim.scenarios.pipeline import CLOSED_BUFFER, Stage
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.sim.scenarios.setting import Setting
 from tests.networks import COST
 from tests.sim.scenarios.toys import (
@@ -171,3 +176,21 @@ def test_overload_is_refused_by_its_busiest_stage() -> None:
     rate = 1.2 * CLOCK_HZ / max(stage.work_cycles for stage in found)
     with pytest.raises(ScenarioError, match="faster than they can be served"):
         stages(rows, pipeline={"cuts": [1]}, arrivals={"process": "poisson", "rate": rate})
+
+
+@pytest.mark.parametrize("residency", ["prefix", "auto"])
+def test_a_stage_pins_nothing_that_it_never_runs(residency: str) -> None:
+    weights = {op.name: op for segment in WORKLOAD.segments[:2] for op in segment.ops}
+    accelerator = override(HARDWARE, {"residency": residency, "buffers.weight": "4 KiB", "buffers.head": "1 KiB"})
+    setting = Setting(accelerator, COST, (0.0,) * LAST + (1.0,), {})
+    network = price_network(WORKLOAD, range(1, LAST + 1), accelerator, COST, setting.exit_rates)
+    stage = setting.rest(network, 1, 2)
+    own = sum(weight_bytes(op, accelerator) for op in weights.values() if op.num_weights)
+    assert 0 < stage.program.warm_up_dram_bytes <= own
+    assert stage.program.amounts[:, Amount.WEIGHT_DRAM_BYTES].sum() == 0
+
+
+def test_results_call_a_pipeline_by_its_name() -> None:
+    assert Scenario(pipeline={"cuts": (1,)}).label == "pipeline"
+    slow = Scenario(arrivals={"process": "period", "period": "2 s"}, pipeline={"cuts": (1,)})
+    assert slow.label == "period:2e+06 us pipeline"

@@ -390,3 +390,15 @@ def test_rates_beyond_counting_are_refused(arrivals: dict[str, Any]) -> None:
     with pytest.raises(ScenarioError, match="too late to be counted") as caught:
         played(np.zeros(4, np.int64), arrivals={"process": "poisson", **arrivals})
     assert caught.value.fix
+
+
+def test_more_inputs_than_were_recorded(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"more inputs than the file has arrivals \(got 5; expected 2 at most\)"):
+        played(some_rows(10), inputs=5, **recorded(tmp_path, [0, 7]))
+
+
+def test_a_section_is_shown_as_it_may_be_written() -> None:
+    with pytest.raises(ScenarioError, match=re.escape("write arrivals: {process: poisson, load: 0.6}")):
+        load_scenario("closed", {"arrivals": "poisson"})
+    with pytest.raises(ScenarioError, match="keep one of rate, load"):
+        load_scenario("closed", {"arrivals": {"process": "poisson", "rate": "5/s", "load": 0.5}})

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ceesim.sim.scenarios.statistics import MOST_SAMPLES, NUM_STRETCHES, BatchMeans, Histogram, QueueLength, saved
+from ceesim.sim.scenarios.statistics import (
+    MOST_SAMPLES,
+    NUM_STRETCHES,
+    BatchMeans,
+    Histogram,
+    QueueLength,
+    memory,
+    saved,
+)
 
 VALUES = st.lists(
     st.one_of(st.integers(0, 2**11), st.integers(0, 2**40), st.integers(2**61, 2**62)), min_size=1, max_size=200
@@ -157,3 +167,27 @@ def test_the_queue_over_time(changes: list[tuple[int, int]], after: int) -> None
             ]
             assert mean * width == pytest.approx(sum(time * held for time, held in within), abs=1e-3)
             assert largest == max(held for _, held in within)
+
+
+@pytest.mark.parametrize(
+    ("load", "queue", "inputs"),
+    [(None, None, 0), (0.5, None, 60), (0.9, None, 1500), (1.0, None, inf), (1.3, None, inf), (1.0, 9, 1500)],
+)
+def test_a_queue_forgets_the_later_the_longer_it_is(load: float | None, queue: int | None, inputs: float) -> None:
+    assert memory(load, queue) == pytest.approx(inputs)
+
+
+@pytest.mark.parametrize(("inputs", "load", "told"), [(20_000, 0.5, True), (20_000, 0.8, True), (1000, 0.9, False)])
+def test_intervals_of_a_queue_hold_or_are_not_given(inputs: int, load: float, told: bool) -> None:
+    """M/D/1 by Lindley's recursion against Pollaczek and Khinchine: nine of ten intervals at least."""
+    generator, holds, runs = np.random.default_rng(0), 0, 40
+    for _ in range(runs):
+        steps = np.cumsum(np.concatenate([[0], 1 - generator.exponential(1 / load, inputs - 1)]))
+        means = BatchMeans(inputs)
+        for value in ((steps - np.minimum.accumulate(steps)) * 1e6).astype(np.int64).tolist():
+            means.add(value)
+        found = means.estimate(memory(load, None))
+        assert (found.ci95 is not None) == told
+        if found.ci95 is not None:
+            holds += found.ci95[0] <= 1e6 * load / (2 * (1 - load)) <= found.ci95[1]
+    assert not told or holds >= 0.85 * runs
