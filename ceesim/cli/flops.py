@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="NETWORK|TRACE")
 @click.option(
-    "--num-classes", type=click.IntRange(2), metavar="COUNT", help="Classes of a shipped network. Default: 10."
+    "--num-classes", type=click.IntRange(2, 10**6), metavar="COUNT", help="Classes of a shipped network. Default: 10."
 )
 @click.option("--width", type=float, metavar="FACTOR", help="Channel multiplier of a shipped network. Default: 1.")
 @click.option(

@@ -41,7 +41,10 @@ def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--width", type=float, metavar="FACTOR", help="Channels of a shipped network. Default: 1."),
         click.option(
-            "--num-classes", type=click.IntRange(2), metavar="COUNT", help="Classes of a shipped network. Default: 10."
+            "--num-classes",
+            type=click.IntRange(2, 10**6),
+            metavar="COUNT",
+            help="Classes of a shipped network. Default: 10.",
         ),
         click.argument("network"),
     ):

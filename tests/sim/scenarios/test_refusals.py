@@ -394,7 +394,7 @@ def test_rates_beyond_counting_are_refused(arrivals: dict[str, Any]) -> None:
 
 def test_more_inputs_than_were_recorded(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"more inputs than the file has arrivals \(got 5; expected 2 at most\)"):
-        played(some_rows(10), inputs=5, **recorded(tmp_path, [0, 7]))
+        played(some_rows(10), inputs=5, arrivals=recorded(tmp_path, [0, 7]))
 
 
 def test_a_section_is_shown_as_it_may_be_written() -> None:
