@@ -85,7 +85,7 @@ def command(
     from ceesim.cli.notes import notes
     from ceesim.cli.scenario_progress import scenario_progress
     from ceesim.exits.trace import load_trace
-    from ceesim.files import check_apart, check_folder
+    from ceesim.files import check_apart
     from ceesim.results.summary import summary
     from ceesim.results.write import check_out, json_text, write_run
     from ceesim.sim.run import run
@@ -100,7 +100,6 @@ def command(
     asked = _scenario(scenario, batch, batch_mode, units)
     files = _files(hw, trace, rates, policy, scenario, asked)
     if dram_trace is not None:
-        check_folder(dram_trace)
         check_apart(dram_trace, files)
     if out is not None:
         check_out(out, files, parquet=parquet)

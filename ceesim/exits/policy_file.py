@@ -238,7 +238,7 @@ def _read(path: Path) -> PolicyFile:
         raise PolicyError(f"cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"not JSON: {str(error)[:120]}") from None
-    if not isinstance(record, dict) or record.get("schema", SCHEMA) != SCHEMA or "policy" not in record:
+    if not isinstance(record, dict) or record.get("schema", SCHEMA if "policy" in record else None) != SCHEMA:
         got = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise PolicyError(
             "not a policy file of this version", where="schema", got=repr(got)[:80], expected=repr(SCHEMA)

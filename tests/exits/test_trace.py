@@ -259,10 +259,9 @@ def test_shipped_traces_load_and_are_what_we_would_write(path: Path, tmp_path: P
 
 
 def test_a_trace_is_told_in_one_line() -> None:
-    assert (
-        repr(toy_trace(12, 3, 6))
-        == f"ExitTrace(chain, toys test, 12 inputs, 3 exits, {toy_trace(12, 3, 6).policy.name})"
-    )
+    trace = toy_trace(12, 3, 6)
+    told = f"{trace.workload.name}, {trace.dataset} {trace.split}, 12 inputs, 3 exits, {trace.policy.name}"
+    assert repr(trace) == f"ExitTrace({told})"
 
 
 @pytest.mark.parametrize(

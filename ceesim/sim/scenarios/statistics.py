@@ -19,7 +19,7 @@ from ceesim.program.command import Int64s
 from ceesim.units import ceil_div
 
 NUM_STRETCHES: Final = 30
-_FEWEST: Final = 10
+_FEWEST: Final = 8
 _FORGOTTEN: Final = 15
 _BUCKET_BITS: Final = 10
 MOST_SAMPLES: Final = 512

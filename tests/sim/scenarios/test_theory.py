@@ -79,15 +79,15 @@ def queue(kind: str, load: float, num_inputs: int, seed: int, **keys: int) -> Pl
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("kind", list(SERVICES))
 def test_mean_waits_and_who_waits(kind: str, load: float) -> None:
-    num_inputs, tries, chance = (12_000, 5, 0.9) if load == 0.9 else (3_000, 8, 0.95)
+    num_inputs, tries, chance = (12_000, 5, 1.0) if load == 0.9 else (3_000, 8, 0.95)
     warm_up = num_inputs // 10
     exact = pollaczek_khinchine(load, SERVICES[kind])
     hits, means, shares = 0, [], []
     for seed in range(tries):
         outcome = queue(kind, load, num_inputs, seed, warm_up=warm_up)
         waiting = outcome.waiting
-        assert waiting.ci95 is not None
-        hits += waiting.ci95[0] <= exact <= waiting.ci95[1]
+        assert (waiting.ci95 is None) == (load == 0.9)  # too short a stream to tell
+        hits += waiting.ci95 is None or waiting.ci95[0] <= exact <= waiting.ci95[1]
         means.append(waiting.mean)
         assert outcome.rows is not None
         waits = np.array(outcome.rows.begin_cycle) - np.array(outcome.rows.arrival_cycle)
