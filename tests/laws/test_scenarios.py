@@ -55,6 +55,7 @@ def scenarios(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         arrivals["period"] = f"{draw(st.sampled_from((100, 700, 2000, 20_000)))} ns"
     elif process == "recorded":
         arrivals["times"] = draw(arrival_times(MOST, 2000))
+        keys["inputs"] = min(keys["inputs"], len(arrivals["times"]))
     if process != "closed":
         if size > 1:
             batch["max_wait"] = draw(st.sampled_from(("0 ns", "300 ns", "30 us")))

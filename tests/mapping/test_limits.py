@@ -12,7 +12,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.mapping.candidates import Capacity, candidates
 from ceesim.mapping.compiler import compile_program
 from ceesim.mapping.limits import LARGEST_COUNT, check
-from ceesim.mapping.machine import machine_of, queues_of
+from ceesim.mapping.machine import action_costs, machine_of, queues_of
 from ceesim.mapping.search import choose
 from ceesim.mapping.stream import part_of
 from ceesim.mapping.tiles import MOST_COMMANDS, Nest, share
@@ -102,11 +102,13 @@ def test_energies_of_candidates_beyond_64_bits_are_refused() -> None:
         loops, accelerator = large(objective, clock=clock)
         buffers = accelerator.buffers
         room = Capacity(buffers.weight_bytes, buffers.psum_bytes, buffers.activation_bytes)
-        choice = choose(loops, machine_of(accelerator), room, queues_of(accelerator))
+        choice = choose(loops, machine_of(accelerator), room, queues_of(accelerator), action_costs(accelerator))
         assert choice is not None
         assert 0 < choice.cycles < LARGEST_COUNT
     machine = machine_of(accelerator)._replace(cycle_cost=1 << 40)
     with pytest.raises(MappingError, match="does more than can be counted in 64 bits"):
+        choose(loops, machine, room, queues_of(accelerator), action_costs(accelerator))
+    with pytest.raises(ValueError, match="needs the costs of actions"):
         choose(loops, machine, room, queues_of(accelerator))
 
 

@@ -11,7 +11,7 @@ import pytest
 import ceesim
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-SURFACE = {"run", "sweep", "load_trace", "load_hardware", "ExitNetwork"}
+SURFACE = {"run", "summary", "sweep", "load_trace", "load_hardware", "ExitNetwork"}
 """What a notebook may use of the package; what these return may be used too."""
 PATIENCE_SECONDS = 300
 """For one cell on a busy machine; a whole notebook takes less than 60 s on an idle one."""
