@@ -11,35 +11,17 @@ from ceesim.hardware.load import load_hardware, override
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.candidates import BOUND, BYTES, Capacity, candidates
 from ceesim.mapping.fusion import fuse
-from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import action_costs, machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
 from ceesim.mapping.search import choose, cost_alone
-from ceesim.mapping.stream import (
-    AMOUNTS,
-    LATENCY,
-    LAYER,
-    NONE,
-    OCCUPANCY,
-    PLACE,
-    ROW,
-    SEGMENT,
-    TILE,
-    UNIT,
-    WAITS,
-    Place,
-    flush_store,
-    new_cursor,
-    new_stream,
-)
-from ceesim.mapping.tiles import Nest, Tiling, max_rows
-from ceesim.program.command import Layer, Program, Unit
+from ceesim.mapping.tiles import Nest, Tiling
 from ceesim.program.executor import execute
 from ceesim.shipped import Shelf, find
 from ceesim.sim.energy import actions
 from ceesim.sim.run import replay
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT, Function, conv, elementwise, linear, reshape
+from tests.lowering import lowered
 from tests.networks import hardware as tiny_hardware
 
 NETWORK = Workload(
@@ -91,18 +73,8 @@ def test_the_cost_of_a_layer_is_what_its_energy_changes_by(key: str) -> None:
 
 def joules_alone(nest: Nest, tiling: Tiling, hardware: Hardware) -> float:
     """Picojoules of a layer alone, from its Program."""
-    machine, queue = machine_of(hardware), queues_of(hardware)
-    stream, cursor = new_stream(max_rows(nest, tiling), True), new_cursor()
-    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
-    flush_store(machine, stream, cursor)
-    rows = stream[: cursor[ROW]]
-    program = Program(
-        layers=(Layer("conv", "conv", Unit.ARRAY, 1, ("conv",)),), unit=rows[:, UNIT], queue=queue,
-        occupancy_cycles=rows[:, OCCUPANCY], latency_cycles=rows[:, LATENCY],
-        waits=rows[:, WAITS:AMOUNTS].astype(np.int32), layer=rows[:, LAYER], segment=rows[:, SEGMENT],
-        tile=rows[:, TILE], amounts=rows[:, AMOUNTS:PLACE], decisions=(),
-    )  # fmt: skip
-    moving = rows[np.isin(rows[:, UNIT], (Unit.LOAD, Unit.STORE)), OCCUPANCY].sum()
+    program = lowered(hardware, nest, tiling)
+    moving = program.occupancy_cycles[program.moves].sum()
     end = np.array([execute(program).end_cycle])
     none = np.zeros((1, NUM_ACTIONS), np.int64)
     counts = actions(program.amounts.sum(axis=0)[None], hardware)

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ceesim.hardware.dram_timing import TIMINGS, num_devices
+from ceesim.hardware.dram_timing import num_devices
 from ceesim.hardware.energy import arithmetic
 from ceesim.hardware.energy import dram as drams
 from ceesim.hardware.energy import technology as scaling
@@ -36,14 +36,12 @@ from ceesim.hardware.energy.actions import (
     component_of,
 )
 from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
-from ceesim.hardware.energy.cacti import EXECUTABLE
-from ceesim.hardware.energy.clock import MEASURED, MEASURED_BITS, band, clock_terms
+from ceesim.hardware.energy.clock import MEASURED, band, clock_terms
+from ceesim.hardware.energy.doubts import doubts
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
-from ceesim.hardware.energy.operating_points import beyond_supply
-from ceesim.hardware.energy.sram import MOST_BYTES, How, Sram, nodes_nm, sram
-from ceesim.hardware.model import ClockProfile, Device, DmaQueues, DramModel, Hardware, Technology
-from ceesim.units import write
+from ceesim.hardware.energy.sram import MOST_BYTES, Sram, nodes_nm, sram
+from ceesim.hardware.model import ClockProfile, Device, Hardware, Technology
 
 SLEEP_LEAKAGE: Final = 0.1
 """Leakage that remains asleep over that while on."""
@@ -161,7 +159,7 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     bands = np.array([[low_high[kind][end] for kind in Uncertainty] for end in (0, 1)])
     for values in (action_pj, state_pj, bands):
         values.setflags(write=False)
-    warnings = tuple(_warnings(hardware, spec, arrays))
+    warnings = tuple(doubts(hardware, spec, arrays))
     kin = (technology.node_nm, technology.device, technology.clock_profile, hardware.dram.type)
     return EnergyTable(lines, action_pj, state_pj, bands, kin, area, warnings, hardware.clock_hz)
 
@@ -338,46 +336,3 @@ def _leakage(hardware: Hardware, arrays: dict[Memory, Sram], area: tuple[AreaTer
         pj = milliwatts * pj_of_mw
         for state, share in shares.items():
             yield Line(state, f"leakage of the {what}", Component.LEAKAGE, Uncertainty.LEAKAGE, pj * share, source)
-
-
-def _warnings(hardware: Hardware, spec: DramSpec, arrays: dict[Memory, Sram]) -> Iterator[str]:
-    technology = hardware.technology
-    rail_mv = scaling.sram_millivolts(technology.node_nm, technology.device, technology.voltage_mv)
-    slower = scaling.delay_factor(technology.node_nm, technology.device, rail_mv)
-    period_ns = 1e9 / hardware.clock_hz
-    for memory, array in arrays.items():
-        access_ns = array.access_ns * slower
-        if access_ns > period_ns:
-            yield (
-                f"the {memory.name} buffer needs {access_ns:.2g} ns per access, a cycle has {period_ns:.2g} ns (it is "
-                f"in time up to {1e3 / access_ns:.4g} MHz): energy and area are those of the slow array"
-            )
-    for memory, array in arrays.items():
-        if array.how is How.POWER_LAW:
-            yield f"the {memory.name} buffer is extrapolated beyond CACTI's tables"
-        if array.how is How.CACTI:
-            yield f"the {memory.name} buffer is priced by the CACTI that {EXECUTABLE} names, not by the shipped table"
-    measured_bits = MEASURED_BITS.get(technology.clock_profile)
-    bits = hardware.precision.weight_bits, hardware.precision.activation_bits
-    if measured_bits is not None and bits != (measured_bits, measured_bits):
-        yield f"clock_profile {technology.clock_profile.value} was measured with operands of {measured_bits} bits"
-    bandwidth, bus = hardware.dram.bandwidth_bytes_per_s, hardware.dma.beat_bytes * hardware.clock_hz
-    bus *= 2 if hardware.dma.queues is DmaQueues.SPLIT else 1
-    devices = num_devices(hardware.dram)
-    timing = TIMINGS.get(hardware.dram.type)
-    if hardware.dram.model is DramModel.FLAT and timing is not None and devices > timing.most_devices:
-        yield (
-            f"{devices:,} devices of {spec.standard} side by side pay for {write(bandwidth or 0, 'bandwidth')}, and a "
-            f"channel has {timing.most_devices} at most"
-        )
-    if bandwidth is not None and bandwidth > bus:
-        yield (
-            f"beats of {hardware.dma.beat_bytes} B at {hardware.clock_hz / 1e6:g} MHz move {write(bus, 'bandwidth')}: "
-            f"DRAM of {write(bandwidth, 'bandwidth')} is paid for, but not used"
-        )
-    if spec.source.startswith("derived"):
-        yield f"{hardware.dram.type} is {spec.source}"
-    for point in technology.operating_points:
-        doubt = beyond_supply(hardware, point.clock_hz, point.voltage_mv)
-        if doubt is not None:
-            yield f"operating point {doubt}"
