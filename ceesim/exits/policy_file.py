@@ -247,8 +247,10 @@ def _read(path: Path) -> PolicyFile:
         raise PolicyError("unknown keys", got=", ".join(unknown)[:200])
     policy = policy_from_json(record.get("policy"))
     num_exits, found = record.get("num_exits"), record.get("found", {})
+    if not isinstance(found, dict):
+        raise PolicyError("must be a JSON object", where="found", got=type(found).__name__)
     if num_exits is None and "kept" not in record:  # written by hand: the network will say whether it fits
-        return PolicyFile(policy, found if isinstance(found, dict) else {})
+        return PolicyFile(policy, found)
     if type(num_exits) is not int or not 0 <= num_exits <= LARGEST_NUM_EXITS:
         raise PolicyError("not a number of exits", where="num_exits", got=repr(num_exits)[:80])
     if record.get("kept") != list(policy.kept(num_exits)):
@@ -259,6 +261,4 @@ def _read(path: Path) -> PolicyFile:
             expected=str(list(policy.kept(num_exits))),
             fix="a null threshold is an exit that is not kept",
         )
-    if not isinstance(found, dict):
-        raise PolicyError("must be a JSON object", where="found", got=type(found).__name__)
     return PolicyFile(policy, found)

@@ -73,6 +73,7 @@ def test_the_pattern_of_the_broken_ones_is_sound(tmp_path: Path) -> None:
         ("7", "not a policy file"),
         (json.dumps(record(schema="ceesim.policy/2")), "schema"),
         (json.dumps(record(extra=1)), "extra"),
+        (json.dumps({"policy": record()["policy"], "found": 3}), "found: must be a JSON object"),
         (json.dumps(record(policy="absent")), "unknown policy"),
         (json.dumps(record(policy={"name": "exlude", "beta": [0.5]})), "unknown policy"),
         (json.dumps(record(policy={"name": ["exclude"], "beta": [0.5]})), "unknown policy"),
