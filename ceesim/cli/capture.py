@@ -53,8 +53,9 @@ def command(
     Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz
     """
     from ceesim.cli.notes import notes
-    from ceesim.exits.choice import PolicyWarning, choose_policy
+    from ceesim.exits.choice import choose_policy
     from ceesim.exits.identity import identity
+    from ceesim.exits.policy_file import PolicyWarning
     from ceesim.exits.trace import load_trace, save_trace
     from ceesim.files import check_apart, check_folder
 
@@ -99,7 +100,8 @@ def _run(
     from rich.progress import Progress
 
     from ceesim.cli.notes import notes
-    from ceesim.exits.choice import PolicyWarning, choose_policy
+    from ceesim.exits.choice import choose_policy
+    from ceesim.exits.policy_file import PolicyWarning
     from ceesim.frontend.capture import capture, identity
     from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.data.load import load_images

@@ -107,8 +107,9 @@ def command(
         raise OptionError("there is no folder to write to", where="--parquet", fix="add --out DIR")
     chosen = None
     if policy is not None:
-        from ceesim.exits.choice import PolicyWarning, choose_policy
+        from ceesim.exits.choice import choose_policy
         from ceesim.exits.identity import identity
+        from ceesim.exits.policy_file import PolicyWarning
 
         with notes(PolicyWarning):
             chosen = choose_policy(

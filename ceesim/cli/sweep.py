@@ -56,8 +56,9 @@ def command(
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.notes import note_supplies, notes
     from ceesim.cli.sweep_page import SweepBar, duration, print_findings
-    from ceesim.exits.choice import PolicyWarning, choose_policy
+    from ceesim.exits.choice import choose_policy
     from ceesim.exits.identity import identity
+    from ceesim.exits.policy_file import PolicyWarning
     from ceesim.exits.trace import load_trace
     from ceesim.explore import sweep
     from ceesim.explore import workers as crews

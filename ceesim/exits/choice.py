@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ceesim.errors import OptionError, PolicyError
-from ceesim.exits.identity import differences
 from ceesim.exits.policy import ExitPolicy
-from ceesim.exits.policy_file import NAMES, policy_from_json, read_policy
+from ceesim.exits.policy_file import NAMES, policy_from_json, read_policy_for
 
 _BETA: Final = ("exclude", "ratio")
 _THRESHOLD: Final = ("confidence", "margin", "entropy")
 _COUNT: Final = {"patience": "heads", "fixed": "exit_index"}
-_MOST_NAMED: Final = 3
-
-
-class PolicyWarning(UserWarning):
-    """A policy decides for another network, or another training of it, than it was found for."""
 
 
 def choose_policy(
@@ -56,18 +49,7 @@ def choose_policy(
             )
         if beta is not None or threshold is not None:
             raise OptionError("a policy file has its own thresholds", fix="drop --beta and --threshold")
-        file = read_policy(Path(choice))
-        policy = file.policy
-        ours = {} if network is None else network
-        if differing := differences(ours, file.found)[:_MOST_NAMED]:
-            found_for, decides_for = (
-                ", ".join(f"{name} {each[name]}" for name in differing) for each in (file.found, ours)
-            )
-            warnings.warn(
-                f"{choice} was found for {found_for}, not for {decides_for}: `ceesim search` finds thresholds for it",
-                PolicyWarning,
-                stacklevel=2,
-            )
+        policy = read_policy_for(network or {}, Path(choice))
         policy.kept(num_exits)
         return policy
     record = _record(choice, num_exits, beta, threshold)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ceesim.errors import OutputError, PolicyError
 from ceesim.exits.exclusion import ODDS, Exclude, Ratio
+from ceesim.exits.identity import differences
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
@@ -26,8 +28,13 @@ PolicyLike: TypeAlias = ExitPolicy | Mapping[str, Any] | str | Path
 SCHEMA: Final = "ceesim.policy/1"
 LARGEST_FILE_BYTES: Final = 1 << 20
 LARGEST_NUM_EXITS: Final = 1000
+_MOST_NAMED: Final = 3
 
 _Vector: TypeAlias = Annotated[tuple[float | None, ...], Field(max_length=LARGEST_NUM_EXITS)]
+
+
+class PolicyWarning(UserWarning):
+    """A policy decides for another network, or another training of it, than it was found for."""
 
 
 class _Strict(BaseModel):
@@ -139,7 +146,9 @@ def policy_from_json(record: object) -> ExitPolicy:
         ) from None
 
 
-def as_policy(given: PolicyLike, num_exits: int, *, alpha: float | None = None) -> ExitPolicy:
+def as_policy(
+    given: PolicyLike, num_exits: int, *, alpha: float | None = None, network: Mapping[str, Any] | None = None
+) -> ExitPolicy:
     """The policy that is meant by a policy, its record, its name where that is all, or the path of a policy.json.
 
     A record is what docs/trace-format.md lists, with two abbreviations: one β or threshold serves all exits, and
@@ -148,14 +157,18 @@ def as_policy(given: PolicyLike, num_exits: int, *, alpha: float | None = None) 
     Args:
         num_exits: of the network.
         alpha: of the training, if known.
+        network: whom it is to decide for, see `identity`.
 
     Raises:
         PolicyError: if it is none; names the field.
+
+    Warns:
+        PolicyWarning: if a file says that its thresholds were found for another network or training.
     """
     if isinstance(given, str) and given in NAMES and not Path(given).is_file():
         given = {"name": given}
     if isinstance(given, str | Path):
-        return read_policy(Path(given)).policy
+        return read_policy_for(network or {}, Path(given))
     if not isinstance(given, Mapping):
         if not hasattr(given, "kept"):
             raise PolicyError(
@@ -219,6 +232,31 @@ def read_policy(path: Path) -> PolicyFile:
     except PolicyError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise PolicyError(error.what, where=where, got=error.got, expected=error.expected, fix=error.fix) from None
+
+
+def read_policy_for(network: Mapping[str, Any], path: Path) -> ExitPolicy:
+    """The policy of a policy.json that is to decide for a network.
+
+    Args:
+        network: see `identity`; only what both it and the file state is compared.
+
+    Raises:
+        PolicyError: see `read_policy`.
+
+    Warns:
+        PolicyWarning: if the file says that its thresholds were found for another network or training.
+    """
+    file = read_policy(path)
+    if differing := differences(network, file.found)[:_MOST_NAMED]:
+        found_for, decides_for = (
+            ", ".join(f"{name} {each[name]}" for name in differing) for each in (file.found, network)
+        )
+        warnings.warn(
+            f"{path} was found for {found_for}, not for {decides_for}: `ceesim search` finds thresholds for it",
+            PolicyWarning,
+            stacklevel=2,
+        )
+    return file.policy
 
 
 def _refuse(constant: str) -> float:

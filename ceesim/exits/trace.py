@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ceesim.errors import PolicyError, TraceError, WorkloadError
+from ceesim.exits.identity import identity
 from ceesim.exits.npz import Archive, Header, open_archive, write_archive
 from ceesim.exits.policy import ExitPolicy, Logits
 from ceesim.exits.policy import replay as replay_policy
@@ -212,9 +213,13 @@ class ExitTrace:
         Raises:
             TraceError: if the trace holds decisions only.
             PolicyError: if it is no policy, or one for another number of exits.
+
+        Warns:
+            PolicyWarning: if a policy.json says that its thresholds were found for another network or training.
         """
         logits, final_logits = self.evidence()
-        decider = as_policy(policy, self.workload.num_exits, alpha=self.training.get("alpha"))
+        alpha = self.training.get("alpha")
+        decider = as_policy(policy, self.workload.num_exits, alpha=alpha, network=identity(self))
         decisions = replay_policy(decider, logits, final_logits, self.labels)
         return replace(
             self,

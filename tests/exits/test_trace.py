@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 from ceesim.errors import OutputError, PolicyError, TraceError
 from ceesim.exits.exclusion import Exclude
+from ceesim.exits.identity import identity
 from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.policy_file import PolicyFile, PolicyWarning, write_policy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
@@ -153,6 +156,18 @@ def test_another_policy_is_replayed_on_the_same_logits() -> None:
     same(again.under(POLICIES[0]), trace)
     with pytest.raises(PolicyError, match="another number of exits"):
         trace.under(Exclude((0.5,)))
+
+
+def test_a_policy_file_found_for_another_training_is_warned_of(tmp_path: Path) -> None:
+    trace = toy_trace()
+    mine = identity(trace)
+    for found, warned in ((mine, False), ({}, False), (mine | {"network": "another"}, True)):
+        write_policy(PolicyFile(Never(), found), tmp_path / "policy.json", trace.workload.num_exits)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert trace.under(tmp_path / "policy.json").policy == Never()
+        assert [each.category for each in told] == [PolicyWarning] * warned
+        assert not warned or "found for network another, not for" in str(told[0].message)
 
 
 def test_accuracy_counts_labelled_inputs_alone() -> None:
