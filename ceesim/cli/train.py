@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # options that change a recipe
 _CHANGES: Final = (
     *("epochs", "learning_rate", "batch", "label_smoothing", "weights", "alpha_mode", "reduction"),
-    *("cutout", "border", "mirror"),
+    *("cutout", "border", "mirror", "schedule", "average"),
 )
 
 
@@ -50,6 +50,16 @@ _CHANGES: Final = (
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images [default: the recipe's].")
 @click.option("--minutes", type=float, help="Wall-clock budget; the schedule is fitted to it [default: none].")
 @click.option("--learning-rate", type=click.FloatRange(0), help="Peak learning rate [default: the recipe's].")
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "steps", "cosine", "onecycle"]),
+    help="Of the learning rate over the run [default: the recipe's].",
+)
+@click.option(
+    "--average",
+    type=click.FloatRange(0, 1),
+    help="Last part of the run whose weights are averaged, 0 to 1 [default: the recipe's].",
+)
 @click.option("--batch", type=click.IntRange(2), help="Images per step, over all processes [default: the recipe's].")
 @click.option("--cutout", type=click.IntRange(0), help="Side of the square to blank out [default: the recipe's].")
 @click.option(
@@ -89,7 +99,7 @@ _CHANGES: Final = (
 @click.option(
     "--initial",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Backbone weights, .pth or checkpoint.pt [default: fresh].",
+    help="Weights to start from, .pth or checkpoint.pt; heads only if they learnt the same [default: fresh].",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one [default: off].")
 def command(network: str, **options: Any) -> None:
@@ -132,7 +142,7 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     chosen = replace(chosen, **{name: options[name] for name in _CHANGES if options[name] is not None})
     initial, started_from = None, None
     if options["initial"]:
-        initial = read_weights(options["initial"])
+        initial = read_weights(options["initial"], options["heads"])
         started_from = f"{options['initial'].name}, SHA-256 {SourceFile.of(options['initial']).sha256}"
     path = options["out"] / CHECKPOINT
     before = Checkpoint.load(path).config if options["resume"] and path.exists() else None

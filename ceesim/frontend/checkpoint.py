@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ceesim.errors import OutputError, TrainingError
 from ceesim.files import replacing
+from ceesim.frontend.average import averaged_weights
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.network import ExitNetwork
@@ -31,9 +32,11 @@ class Checkpoint:
     """The state after `len(history)` epochs.
 
     Args:
+        model: the weights after the last step, from which the run goes on.
         history: a row per epoch, as `epochs.csv` shows it.
         held_out: float32 [num_val] `brightness` of the validation images, by which they are known again; None in
             checkpoints that were written before it was kept.
+        average: state of the `WeightAverage`; None where weights are not averaged, or not yet.
     """
 
     config: TrainConfig
@@ -43,16 +46,22 @@ class Checkpoint:
     history: tuple[Mapping[str, float], ...]
     made_with: Mapping[str, str]
     held_out: Tensor | None = None
+    average: Mapping[str, Any] | None = None
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.history)
 
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """What the run is for: the averaged weights where there are some, else those after the last step."""
+        return self.model if self.average is None else averaged_weights(self.average)
+
     def network(self) -> ExitNetwork:
         """The trained network, in evaluation mode; heads that were not trained are left out."""
         network = self.config.build()
-        network.load_state_dict(dict(self.model))
+        network.load_state_dict(dict(self.weights))
         if self.config.heads == "none":
             network = ExitNetwork(network.backbone, (), self.config.num_classes, input_shape=network.input_shape)
         return network.eval()
@@ -72,6 +81,7 @@ class Checkpoint:
             "history": [dict(row) for row in self.history],
             "made_with": dict(self.made_with),
             "held_out": self.held_out,
+            "average": None if self.average is None else dict(self.average),
         }
         try:
             with replacing(path) as file:
@@ -108,26 +118,29 @@ class Checkpoint:
                 tuple(payload["history"]),
                 payload["made_with"],
                 payload.get("held_out"),
+                payload.get("average"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"the checkpoint lacks a part: {error}", where=str(path)) from None
 
 
-def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Named weights to start a backbone from: a state dict (`.pth`), or the backbone of another run's checkpoint.
+def read_weights(path: Path, heads: str) -> Mapping[str, Tensor]:
+    """Weights to start from, named as in an `ExitNetwork`: of a backbone's state dict (`.pth`) or a checkpoint.
+
+    Args:
+        heads: what the heads are to learn; those of a checkpoint are returned where they have learnt the same.
 
     Raises:
         TrainingError: if the file is missing, damaged, or holds no named tensors.
     """
     payload = _read(path, fix="give a state dict saved with torch.save, or a checkpoint.pt")
     if isinstance(payload, dict) and payload.get("format") == FORMAT:
-        model = Checkpoint.load(path).model
-        return {
-            name.removeprefix("backbone."): weight for name, weight in model.items() if name.startswith("backbone.")
-        }
+        before = Checkpoint.load(path)
+        known = before.config.heads == heads != "none"
+        return {name: weight for name, weight in before.weights.items() if known or name.startswith("backbone.")}
     if not isinstance(payload, Mapping) or not all(isinstance(weight, Tensor) for weight in payload.values()):
         raise TrainingError("not a state dict", where=str(path), got=type(payload).__name__, expected="named tensors")
-    return payload
+    return {f"backbone.{name}": weight for name, weight in payload.items()}
 
 
 def _read(path: Path, *, fix: str) -> Any:

@@ -24,7 +24,7 @@ class TrainConfig:
         amp: dtype of autocast, "bfloat16", "float16" or "off"; part of the run, for it changes the weights.
         alpha: as in `ExitLoss`; None is 4·(M−1).
         options: of the network, beside its width.
-        initial: what the backbone started from (file name and SHA-256); None: from fresh weights.
+        initial: what the network started from (file name and SHA-256); None: from fresh weights.
     """
 
     network: str

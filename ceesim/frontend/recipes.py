@@ -30,6 +30,7 @@ class Recipe:
         border: what a shift brings in, "black" or "reflect".
         mirror: "random", or "alternate": what is drawn for the first epoch turns with every epoch, so that two in
             succession show each image both ways (K. Jordan, arXiv 2404.00498).
+        average: the last part of the run, 0 to 1, over whose steps the weights are averaged; 0: the last weights count.
         weights, alpha_mode, reduction: of the exit heads' loss, see `ExitLoss`.
     """
 
@@ -50,6 +51,7 @@ class Recipe:
     mirror: str = "random"
     cutout: int = 0
     label_smoothing: float = 0.0
+    average: float = 0.0
     weights: str = "code"
     alpha_mode: str = "pos_weight"
     reduction: str = "mean"

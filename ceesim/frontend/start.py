@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
 
 from ceesim import __version__
 from ceesim.errors import DataError, TrainingError
 from ceesim.frontend import distributed
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
+from ceesim.frontend.network import ExitNetwork
 
 _GREY_LEVEL: Final = 1.0
 
@@ -26,11 +26,11 @@ class ResumeWarning(UserWarning):
 
 
 class InitialWeightsWarning(UserWarning):
-    """Some of a backbone's weights start fresh, for the initial ones have none of their name and shape."""
+    """Some of a network's weights start fresh, for the initial ones have none of their name and shape."""
 
 
-def start_from(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load those of `weights` whose name and shape the backbone has.
+def start_from(network: ExitNetwork, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load those of `weights` whose name and shape the network has; heads that are not among them start fresh.
 
     Raises:
         TrainingError: if fewer than a quarter of the backbone's fit: they are another network's.
@@ -38,25 +38,31 @@ def start_from(backbone: nn.Module, weights: Mapping[str, torch.Tensor]) -> None
     Warns:
         InitialWeightsWarning: if some start fresh.
     """
-    own = backbone.state_dict()
+    own = network.state_dict()
+    backbone = {name for name in own if name.startswith("backbone.")}
     chosen = {name: weight for name, weight in weights.items() if name in own and own[name].shape == weight.shape}
-    if 4 * len(chosen) < len(own) or not chosen:
+    fitting = backbone & chosen.keys()
+    if 4 * len(fitting) < len(backbone) or not fitting:
         raise TrainingError(
             "the initial weights are another network's",
-            got=f"{len(chosen)} of {len(own)} that fit; they have names such as {next(iter(weights), 'none')}",
-            expected=f"names such as {next(iter(own), 'none')}",
+            got=f"{len(fitting)} of {len(backbone)} that fit; they have names such as {_first(weights)}",
+            expected=f"names such as {_first(own)}",
             fix="give weights of this network, at this width",
         )
-    backbone.load_state_dict(own | chosen)
-    fresh = sorted(backbone.state_dict().keys() - chosen.keys())
+    network.load_state_dict(own | chosen)
+    fresh = sorted(name.removeprefix("backbone.") for name in backbone - fitting)
     if fresh and distributed.rank() == 0:
         warnings.warn(
-            f"{len(chosen)} of {len(chosen) + len(fresh)} initial weights were taken; these start fresh: "
+            f"{len(fitting)} of {len(backbone)} initial weights were taken; these start fresh: "
             + ", ".join(fresh[:6])
             + (", …" if len(fresh) > 6 else ""),
             InitialWeightsWarning,
             stacklevel=3,
         )
+
+
+def _first(weights: Mapping[str, torch.Tensor]) -> str:
+    return next(iter(weights), "none").removeprefix("backbone.")
 
 
 def check_same_run(before: TrainConfig, now: TrainConfig, path: Path) -> None:

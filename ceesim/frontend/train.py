@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from ceesim.errors import OptionError, TrainingError
 from ceesim.files import replacing
 from ceesim.frontend import distributed
 from ceesim.frontend.amp import autocast
+from ceesim.frontend.average import WeightAverage
 from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
@@ -61,13 +62,13 @@ def train(
     resume: bool = False,
     initial: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
-    """Train to `config.epochs` and return the last checkpoint, which is also in `out`; only rank 0's has the history.
+    """Train to `config.epochs` and return the last checkpoint, which is also in `out`; only rank 0's is whole.
 
     Args:
         parts: "train" and "val", as `ImageData.split` returns them.
         out: directory of `checkpoint.pt` and `epochs.csv`; made if missing.
         resume: go on from the checkpoint in `out`, if there is one.
-        initial: weights of the backbone to start from; names and shapes that do not fit are left as initialised.
+        initial: weights to start from, named as in an `ExitNetwork`; what is not among them is left as initialised.
 
     Raises:
         TrainingError: if `out` holds a checkpoint and `resume` is off, if it is another run's, or if the loss diverges.
@@ -86,11 +87,12 @@ def train(
         )
     network = _placed(config, device)
     if initial is not None:
-        start_from(network.backbone, initial)
+        start_from(network, initial)
     circumstances = made_with(device, parts["train"])
     optimizer = _optimizer(config.recipe, network)
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "float16")
     history: list[Mapping[str, float]] = []
+    averaged: Mapping[str, Any] | None = None
     if path.exists():
         before = Checkpoint.load(path)
         check_same_run(before.config, config, path)
@@ -101,11 +103,13 @@ def train(
         optimizer.load_state_dict(dict(before.optimizer))
         scaler.load_state_dict(dict(before.scaler))
         history = list(before.history)
+        averaged = before.average
     parallel: nn.Module = network
     if world > 1:
         parallel = nn.parallel.DistributedDataParallel(
             network, device_ids=[device.index] if device.type == "cuda" else None
         )
+    average = WeightAverage(network, averaged) if config.recipe.average and rank == 0 else None
     step = _Step(config, parallel, optimizer, scaler, device)
     part = parts["train"]
     images, labels = (torch.from_numpy(each).to(device) for each in (part.images, part.labels))
@@ -115,13 +119,17 @@ def train(
     progress.start(config.epochs, images_per_epoch, len(history))
     for epoch in range(len(history), config.epochs):
         started = time.monotonic()
-        loss = _epoch(step, images, labels, epoch, rank, world, progress)
+        loss = _epoch(step, images, labels, epoch, rank, world, progress, average)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss diverged in epoch {epoch + 1}", where=str(out), got=loss, fix="lower --learning-rate"
             )
         if rank == 0:
-            right = accuracies(collect_logits(network, monitor, config.preprocessing, device=device), monitor.labels)
+            shown = network
+            if average is not None and average.state is not None:
+                average.measure_batch_norms(images, config.preprocessing, config.seed)
+                shown = average.network
+            right = accuracies(collect_logits(shown, monitor, config.preprocessing, device=device), monitor.labels)
             row: dict[str, float] = {
                 "epoch": epoch + 1,
                 "seconds": round(time.monotonic() - started, 1),
@@ -133,9 +141,9 @@ def train(
             }
             history.append(row)
             _write_csv(out / EPOCHS_CSV, history)  # first: a resumed run writes it again, a finished one would not
-            _snapshot(config, network, optimizer, scaler, history, circumstances, held_out).save(path)
+            _snapshot(config, network, optimizer, scaler, history, circumstances, held_out, average).save(path)
             progress.epoch(row)
-    return _snapshot(config, network, optimizer, scaler, history, circumstances, held_out)
+    return _snapshot(config, network, optimizer, scaler, history, circumstances, held_out, average)
 
 
 class _Step:
@@ -171,7 +179,14 @@ class _Step:
 
 
 def _epoch(
-    step: _Step, images: torch.Tensor, labels: torch.Tensor, epoch: int, rank: int, world: int, progress: Progress
+    step: _Step,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    epoch: int,
+    rank: int,
+    world: int,
+    progress: Progress,
+    average: WeightAverage | None,
 ) -> float:
     """Mean loss of one pass over a seeded permutation; an incomplete last batch is left out (batch norm).
 
@@ -197,7 +212,10 @@ def _epoch(
             batch = crop_and_flip(batch, augmentation, border=recipe.border, mirrored=mirrored)
         if recipe.cutout:
             batch = cutout(batch, recipe.cutout, config.preprocessing.grey, augmentation)
-        total += step(batch, labels[chosen], recipe.learning_rate_at(_done(config, epoch, number, steps)))
+        done = _done(config, epoch, number, steps)
+        total += step(batch, labels[chosen], recipe.learning_rate_at(done))
+        if average is not None and done >= 1 - recipe.average:
+            average.add()
         progress.advance(share * world)
     if world > 1:
         torch.distributed.all_reduce(total)
@@ -279,6 +297,7 @@ def _snapshot(
     history: Sequence[Mapping[str, float]],
     circumstances: Mapping[str, str],
     held_out: torch.Tensor,
+    average: WeightAverage | None,
 ) -> Checkpoint:
     return Checkpoint(
         config,
@@ -288,6 +307,7 @@ def _snapshot(
         tuple(history),
         circumstances,
         held_out,
+        None if average is None else average.state,
     )
 
 

@@ -18,11 +18,13 @@ import torch
 
 from ceesim.errors import CeesimError, DataError, OptionError, OutputError, TrainingError
 from ceesim.frontend.amp import amp_dtype
-from ceesim.frontend.checkpoint import Checkpoint
+from ceesim.frontend.average import WeightAverage
+from ceesim.frontend.checkpoint import Checkpoint, read_weights
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
+from ceesim.frontend.evaluate import accuracies, collect_logits
 from ceesim.frontend.recipes import recipe
 from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning, start_from
 from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, epochs_within, train
@@ -229,6 +231,90 @@ def test_muon_resumes(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     assert_same_weights(whole, run(parts, tmp_path / "broken", resume=True, config=small))
 
 
+def averaging(**changes: object) -> TrainConfig:
+    """On a network with batch norm, whose weights of the last half of three epochs are averaged."""
+    return config(
+        network="vggsmall",
+        width=0.06,
+        preprocessing=Preprocessing((0.3, 0.3, 0.3), (0.4, 0.4, 0.4), 32),
+        recipe=replace(recipe("quick", "vggsmall", "exclusion"), batch=20, average=0.5),
+        epochs=3,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("dies_after", [STEPS + 1, 2 * STEPS + 2])
+def test_averaging_resumes(parts: Mapping[str, ImagePart], tmp_path: Path, dies_after: int) -> None:
+    """Before the average begins, and in the midst of it."""
+    whole = run(parts, tmp_path / "whole", config=averaging())
+    with pytest.raises(CrashError):
+        run(parts, tmp_path / "broken", Quiet(dies_after), config=averaging())
+    resumed = run(parts, tmp_path / "broken", resume=True, config=averaging())
+    assert_same_weights(whole, resumed)
+    assert whole.weights.keys() == resumed.weights.keys() == whole.model.keys()
+    assert all(torch.equal(weight, resumed.weights[name]) for name, weight in whole.weights.items())
+    assert without_seconds(tmp_path / "whole" / EPOCHS_CSV) == without_seconds(tmp_path / "broken" / EPOCHS_CSV)
+
+
+def test_the_average_is_the_mean_over_the_last_steps(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    """Of the run's other half: the weights after each step, written down one by one, and the statistics of a network
+    of their mean.
+    """
+    seen: list[torch.Tensor] = []
+
+    class Watching(WeightAverage):
+        def add(self) -> None:
+            seen.append(self._network.state_dict()["backbone.features.conv3.weight"].clone())
+            super().add()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ceesim.frontend.train.WeightAverage", Watching)
+        ended = run(parts, tmp_path, config=averaging())
+    assert len(seen) == 3 * STEPS / 2
+    mean = torch.stack(seen).double().mean(dim=0)
+    assert torch.allclose(ended.weights["backbone.features.conv3.weight"].double(), mean, atol=1e-6)
+    assert torch.equal(ended.model["backbone.features.conv3.weight"], seen[-1])
+    network = ended.network()
+    images = ended.config.preprocessing(torch.from_numpy(parts["train"].images))
+    with torch.no_grad():
+        first = network.backbone.features.conv1(images)
+    assert torch.allclose(network.backbone.features.bn1.running_mean, first.mean(dim=(0, 2, 3)), atol=1e-5)
+
+
+def test_the_monitor_sees_the_averaged_network(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    ended = run(parts, tmp_path, config=averaging())
+    logits = collect_logits(ended.network(), parts["val"], ended.config.preprocessing)
+    assert ended.history[-1]["final_accuracy"] == accuracies(logits, parts["val"].labels)[-1]
+    assert any(not torch.equal(weight, ended.model[name]) for name, weight in ended.weights.items())
+
+
+def test_weights_are_averaged_from_the_step_on_that_was_asked_for(
+    parts: Mapping[str, ImagePart], tmp_path: Path
+) -> None:
+    half = averaging()
+    plain = run(parts, tmp_path / "plain", config=replace(half, recipe=replace(half.recipe, average=0.0)))
+    assert plain.average is None
+    assert plain.weights is plain.model
+    assert_same_weights(plain, run(parts, tmp_path / "half", config=half))  # the steps themselves are the same
+    with pytest.raises(CrashError):
+        run(parts, tmp_path / "early", Quiet(STEPS + 1), config=half)
+    assert Checkpoint.load(tmp_path / "early" / CHECKPOINT).average is None
+
+
+@pytest.mark.parametrize(("heads", "taken"), [("exclusion", True), ("confidence", False), ("none", False)])
+def test_initial_heads_are_taken_where_they_learnt_the_same(
+    parts: Mapping[str, ImagePart], tmp_path: Path, heads: str, taken: bool
+) -> None:
+    ended = run(parts, tmp_path, config=averaging())
+    weights = read_weights(tmp_path / CHECKPOINT, heads)
+    network = averaging(heads=heads, seed=9).build()
+    fresh = network.state_dict()["heads.0.linear.weight"].clone()
+    start_from(network, weights)
+    started = network.state_dict()
+    assert torch.equal(started["backbone.features.conv3.weight"], ended.weights["backbone.features.conv3.weight"])
+    assert torch.equal(started["heads.0.linear.weight"], ended.weights["heads.0.linear.weight"] if taken else fresh)
+
+
 def test_a_checkpoint_is_not_overwritten_by_accident(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     run(parts, tmp_path, config=config(epochs=1))
     with pytest.raises(TrainingError, match="a checkpoint is already there") as error:
@@ -277,21 +363,21 @@ def test_a_time_budget_times_one_process_s_share_of_a_batch(
     assert set(seen) == {config().recipe.batch // 2}
 
 
-def test_initial_weights_that_fit_are_taken() -> None:
+def test_initial_weights_that_fit_are_taken(tmp_path: Path) -> None:
     weights = config(seed=9).build().backbone.state_dict()
-    weights["classifier.6.weight"] = torch.zeros(1000, 4096)
-    backbone = config().build().backbone
+    torch.save(weights | {"classifier.6.weight": torch.zeros(1000, 4096)}, tmp_path / "weights.pth")
+    network = config().build()
     with pytest.warns(InitialWeightsWarning, match=r"15 of 16 .*; these start fresh: classifier\.6\.weight$"):
-        start_from(backbone, weights)
-    assert torch.equal(backbone.state_dict()["features.0.weight"], weights["features.0.weight"])
+        start_from(network, read_weights(tmp_path / "weights.pth", "exclusion"))
+    assert torch.equal(network.backbone.state_dict()["features.0.weight"], weights["features.0.weight"])
 
 
 def test_initial_weights_of_another_network_are_refused() -> None:
     """One bias of the same length is no reason to take another network's weights for a beginning."""
-    backbone, other = config().build().backbone, config(network="vggsmall", width=0.06).build().backbone
-    for weights in ({"layer": torch.zeros(1)}, other.state_dict()):
+    network, other = config().build(), config(network="vggsmall", width=0.06).build()
+    for weights in ({"backbone.layer": torch.zeros(1)}, other.state_dict()):
         with pytest.raises(TrainingError, match="another network's") as error:
-            start_from(backbone, weights)
+            start_from(network, weights)
         assert error.value.fix
 
 
