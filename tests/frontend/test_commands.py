@@ -82,14 +82,15 @@ def test_a_seed_that_torch_cannot_take_is_a_wrong_option(capsys: pytest.CaptureF
     assert "--seed" in capsys.readouterr().err
 
 
-def test_a_run_starts_from_another_run_s_backbone() -> None:
+@pytest.mark.parametrize(("heads", "taken"), [("exclusion", True), ("confidence", False)])
+def test_a_run_starts_from_another_run_s_weights(heads: str, taken: bool) -> None:
+    """Its heads only where they learnt the same."""
     assert exit_code(["train", *TINY, "--epochs", "1", "--out", "one"]) == 0
-    initial = ["--initial", "one/checkpoint.pt", "--learning-rate", "0"]
+    initial = ["--initial", "one/checkpoint.pt", "--learning-rate", "0", "--heads", heads]
     assert exit_code(["train", *TINY, "--epochs", "1", *initial, "--seed", "9", "--out", "two"]) == 0
     one, two = (Checkpoint.load(Path(run) / CHECKPOINT).model for run in ("one", "two"))
-    name = "backbone.features.conv3.weight"
-    assert torch.equal(one[name], two[name])
-    assert not torch.equal(one["heads.0.linear.weight"], two["heads.0.linear.weight"])
+    assert torch.equal(one["backbone.features.conv3.weight"], two["backbone.features.conv3.weight"])
+    assert torch.equal(one["heads.0.linear.weight"], two["heads.0.linear.weight"]) == taken
 
 
 def test_a_plain_network_is_captured_without_exits(capsys: pytest.CaptureFixture[str]) -> None:
