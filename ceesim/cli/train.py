@@ -99,7 +99,8 @@ _CHANGES: Final = (
 @click.option(
     "--initial",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights to start from, .pth or checkpoint.pt; heads only if they learnt the same [default: fresh].",
+    help="Weights to start from, .pth or checkpoint.pt, also a narrower network's; heads only if they learnt the same "
+    "[default: fresh].",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, if there is one [default: off].")
 def command(network: str, **options: Any) -> None:
@@ -118,13 +119,13 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     from ceesim.cli.notes import notes
     from ceesim.frontend import distributed
     from ceesim.frontend.amp import amp_dtype
-    from ceesim.frontend.checkpoint import Checkpoint, read_weights
+    from ceesim.frontend.checkpoint import Checkpoint
     from ceesim.frontend.config import TrainConfig
     from ceesim.frontend.data.load import load_images
     from ceesim.frontend.data.preprocess import Preprocessing
     from ceesim.frontend.models import shipped
     from ceesim.frontend.recipes import recipe
-    from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning
+    from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning, read_weights
     from ceesim.frontend.train import CHECKPOINT, epochs_within, train
     from ceesim.provenance import SourceFile
 
@@ -140,9 +141,8 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     if not chosen.augment:
         _refuse(options, ("border", "mirror"), f"recipe {chosen.name} of {network}")
     chosen = replace(chosen, **{name: options[name] for name in _CHANGES if options[name] is not None})
-    initial, started_from = None, None
+    started_from = None
     if options["initial"]:
-        initial = read_weights(options["initial"], options["heads"])
         started_from = f"{options['initial'].name}, SHA-256 {SourceFile.of(options['initial']).sha256}"
     path = options["out"] / CHECKPOINT
     before = Checkpoint.load(path).config if options["resume"] and path.exists() else None
@@ -165,6 +165,8 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
         options={"tap": options["tap"]} if options["tap"] else {},
         initial=started_from,
     )
+    with notes(InitialWeightsWarning):
+        initial = read_weights(options["initial"], config, parts["val"]) if options["initial"] else None
     with distributed.process_group(device):
         if options["minutes"] is not None:
             if before is None:

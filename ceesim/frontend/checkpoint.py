@@ -59,9 +59,18 @@ class Checkpoint:
         return self.model if self.average is None else averaged_weights(self.average)
 
     def network(self) -> ExitNetwork:
-        """The trained network, in evaluation mode; heads that were not trained are left out."""
+        """The trained network, in evaluation mode; heads that were not trained are left out.
+
+        Raises:
+            TrainingError: if the weights are damaged.
+        """
         network = self.config.build()
-        network.load_state_dict(dict(self.weights))
+        try:
+            network.load_state_dict(dict(self.weights))
+        except (RuntimeError, AttributeError) as error:
+            raise TrainingError(
+                "the checkpoint's weights are not those of its network", got=str(error).splitlines()[-1].strip()
+            ) from None
         if self.config.heads == "none":
             network = ExitNetwork(network.backbone, (), self.config.num_classes, input_shape=network.input_shape)
         return network.eval()
@@ -101,7 +110,15 @@ class Checkpoint:
         Raises:
             TrainingError: if the file is missing, damaged, or of another format.
         """
-        payload = _read(path, fix="give the checkpoint.pt that `ceesim train` wrote")
+        return cls.of(read_payload(path, fix="give the checkpoint.pt that `ceesim train` wrote"), path)
+
+    @classmethod
+    def of(cls, payload: Any, path: Path) -> Checkpoint:
+        """The checkpoint that was read from `path`.
+
+        Raises:
+            TrainingError: if it is damaged, or of another format.
+        """
         if not isinstance(payload, dict) or payload.get("format") != FORMAT:
             found = payload.get("format", "none") if isinstance(payload, dict) else type(payload).__name__
             raise TrainingError("not a checkpoint of this version", where=str(path), got=found, expected=FORMAT)
@@ -110,40 +127,27 @@ class Checkpoint:
             settings["preprocessing"] = Preprocessing(**settings["preprocessing"])
             epochs = settings.pop("epochs", settings["recipe"]["epochs"])  # of its own until 0.1, fitted to --minutes
             settings["recipe"] = Recipe(**{**settings["recipe"], "epochs": epochs})
+            average = payload.get("average")
             return cls(
                 TrainConfig(**settings),
-                payload["model"],
-                payload["optimizer"],
-                payload["scaler"],
+                dict(payload["model"]),
+                dict(payload["optimizer"]),
+                dict(payload["scaler"]),
                 tuple(payload["history"]),
                 payload["made_with"],
                 payload.get("held_out"),
-                payload.get("average"),
+                None if average is None else dict(average),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingError(f"the checkpoint lacks a part: {error}", where=str(path)) from None
 
 
-def read_weights(path: Path, heads: str) -> Mapping[str, Tensor]:
-    """Weights to start from, named as in an `ExitNetwork`: of a backbone's state dict (`.pth`) or a checkpoint.
-
-    Args:
-        heads: what the heads are to learn; those of a checkpoint are returned where they have learnt the same.
+def read_payload(path: Path, *, fix: str) -> Any:
+    """What `torch.save` wrote to `path`, onto the CPU: tensors, numbers, names and containers of them, never code.
 
     Raises:
-        TrainingError: if the file is missing, damaged, or holds no named tensors.
+        TrainingError: if the file is missing, damaged or holds anything else; says `fix`.
     """
-    payload = _read(path, fix="give a state dict saved with torch.save, or a checkpoint.pt")
-    if isinstance(payload, dict) and payload.get("format") == FORMAT:
-        before = Checkpoint.load(path)
-        known = before.config.heads == heads != "none"
-        return {name: weight for name, weight in before.weights.items() if known or name.startswith("backbone.")}
-    if not isinstance(payload, Mapping) or not all(isinstance(weight, Tensor) for weight in payload.values()):
-        raise TrainingError("not a state dict", where=str(path), got=type(payload).__name__, expected="named tensors")
-    return {f"backbone.{name}": weight for name, weight in payload.items()}
-
-
-def _read(path: Path, *, fix: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

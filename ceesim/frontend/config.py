@@ -59,6 +59,10 @@ class TrainConfig:
             self.recipe.label_smoothing,
         )
 
+    def same_network(self, other: TrainConfig) -> bool:
+        """Whether the two train one architecture for as many classes, be it at different widths."""
+        return (self.network, self.num_classes, self.options) == (other.network, other.num_classes, other.options)
+
     def build(self) -> ExitNetwork:
         """The network, initialised from the run's seed."""
         torch.manual_seed(self.seed)

@@ -14,9 +14,11 @@ import torch
 from ceesim import __version__
 from ceesim.errors import DataError, TrainingError
 from ceesim.frontend import distributed
+from ceesim.frontend.checkpoint import FORMAT, Checkpoint, read_payload
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.network import ExitNetwork
+from ceesim.frontend.widen import widened
 
 _GREY_LEVEL: Final = 1.0
 
@@ -26,7 +28,47 @@ class ResumeWarning(UserWarning):
 
 
 class InitialWeightsWarning(UserWarning):
-    """Some of a network's weights start fresh, for the initial ones have none of their name and shape."""
+    """The initial weights lack some of a network's, or were trained on images that are now held out."""
+
+
+def read_weights(path: Path, config: TrainConfig, val: ImagePart) -> Mapping[str, torch.Tensor]:
+    """Weights to start from, named as in an `ExitNetwork`: of a backbone's state dict (`.pth`) or a checkpoint.
+
+    A checkpoint's heads are among them where they have learnt what this run's are to learn. A checkpoint of the same
+    network at a smaller width is widened.
+
+    Args:
+        config: of the run that starts.
+        val: the images it holds out.
+
+    Raises:
+        TrainingError: if the file is missing, damaged, or holds no named tensors; if it cannot be widened.
+
+    Warns:
+        InitialWeightsWarning: if a checkpoint of this data set held other images out.
+    """
+    payload = read_payload(path, fix="give a state dict saved with torch.save, or a checkpoint.pt")
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        return _of_backbone(payload, path)
+    before = Checkpoint.of(payload, path)
+    known = before.config.heads == config.heads != "none"
+    weights = {name: weight for name, weight in before.weights.items() if known or name.startswith("backbone.")}
+    if before.config.dataset == config.dataset and not _same_images(before.held_out, val) and distributed.rank() == 0:
+        warnings.warn(
+            f"{path} was trained on images that are now held out: validation accuracy, and thresholds found with it, "
+            f"will be too good; --val {before.config.num_val} --seed {before.config.seed} holds out the same",
+            InitialWeightsWarning,
+            stacklevel=2,
+        )
+    if config.same_network(before.config) and before.config.width < config.width:
+        return widened(weights, before.config.build(), config.build(), config.seed)
+    return weights
+
+
+def _of_backbone(payload: object, path: Path) -> Mapping[str, torch.Tensor]:
+    if not isinstance(payload, Mapping) or not all(isinstance(weight, torch.Tensor) for weight in payload.values()):
+        raise TrainingError("not a state dict", where=str(path), got=type(payload).__name__, expected="named tensors")
+    return {f"backbone.{name}": weight for name, weight in payload.items()}
 
 
 def start_from(network: ExitNetwork, weights: Mapping[str, torch.Tensor]) -> None:
@@ -92,16 +134,20 @@ def check_held_out(held_out: torch.Tensor | None, val: ImagePart, where: str) ->
     Raises:
         DataError: if they are others, or the same data set in another order.
     """
+    if not _same_images(held_out, val):
+        raise DataError(
+            "other images are held out than in training, so some that were trained on would be among them",
+            where=where,
+            fix="give the copy of the data set that the network was trained on, with its files in the same order",
+        )
+
+
+def _same_images(held_out: torch.Tensor | None, val: ImagePart) -> bool:
+    """Whether they may be the same, by brightness; None is not known."""
     if held_out is None:
-        return
+        return True
     ours = torch.from_numpy(val.brightness())
-    if ours.shape == held_out.shape and torch.allclose(ours, held_out, rtol=0, atol=_GREY_LEVEL):
-        return
-    raise DataError(
-        "other images are held out than in training, so some that were trained on would be among them",
-        where=where,
-        fix="give the copy of the data set that the network was trained on, with its files in the same order",
-    )
+    return ours.shape == held_out.shape and torch.allclose(ours, held_out, rtol=0, atol=_GREY_LEVEL)
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:

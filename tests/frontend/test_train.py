@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,14 @@ import torch
 from ceesim.errors import CeesimError, DataError, OptionError, OutputError, TrainingError
 from ceesim.frontend.amp import amp_dtype
 from ceesim.frontend.average import WeightAverage
-from ceesim.frontend.checkpoint import Checkpoint, read_weights
+from ceesim.frontend.checkpoint import Checkpoint
 from ceesim.frontend.config import TrainConfig
 from ceesim.frontend.data.digits import read_digits
 from ceesim.frontend.data.images import ImagePart
 from ceesim.frontend.data.preprocess import Preprocessing
 from ceesim.frontend.evaluate import accuracies, collect_logits
 from ceesim.frontend.recipes import recipe
-from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning, start_from
+from ceesim.frontend.start import InitialWeightsWarning, ResumeWarning, read_weights, start_from
 from ceesim.frontend.train import CHECKPOINT, EPOCHS_CSV, epochs_within, train
 
 CPU = torch.device("cpu")
@@ -306,13 +307,56 @@ def test_initial_heads_are_taken_where_they_learnt_the_same(
     parts: Mapping[str, ImagePart], tmp_path: Path, heads: str, taken: bool
 ) -> None:
     ended = run(parts, tmp_path, config=averaging())
-    weights = read_weights(tmp_path / CHECKPOINT, heads)
-    network = averaging(heads=heads, seed=9).build()
+    later = averaging(heads=heads, seed=9)
+    weights = read_weights(tmp_path / CHECKPOINT, later, parts["val"])
+    network = later.build()
     fresh = network.state_dict()["heads.0.linear.weight"].clone()
     start_from(network, weights)
     started = network.state_dict()
     assert torch.equal(started["backbone.features.conv3.weight"], ended.weights["backbone.features.conv3.weight"])
     assert torch.equal(started["heads.0.linear.weight"], ended.weights["heads.0.linear.weight"] if taken else fresh)
+
+
+@pytest.mark.parametrize(("heads", "alike"), [("exclusion", 7), ("confidence", 1)])
+def test_a_narrower_network_of_this_kind_is_widened(
+    parts: Mapping[str, ImagePart], tmp_path: Path, heads: str, alike: int
+) -> None:
+    """The wide network says what the narrow one does, where it takes the heads; it can be trained on."""
+    narrow = run(parts, tmp_path / "narrow", config=averaging())
+    later = replace(averaging(heads=heads), width=0.125)
+    wide = later.build()
+    start_from(wide, read_weights(tmp_path / "narrow" / CHECKPOINT, later, parts["val"]))
+    images = later.preprocessing(torch.from_numpy(parts["val"].images))
+    with torch.no_grad():
+        outputs = list(zip(narrow.network()(images), wide.eval()(images), strict=True))
+    for before, now in outputs[-alike:]:
+        torch.testing.assert_close(now, before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
+    initial = read_weights(tmp_path / "narrow" / CHECKPOINT, later, parts["val"])
+    trained = run(parts, tmp_path / "wide", config=later, initial=initial)
+    copies = trained.model["backbone.features.conv3.weight"].chunk(2)
+    assert not torch.allclose(*copies, rtol=0.1)
+
+
+def test_what_was_trained_on_should_not_be_held_out(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    run(parts, tmp_path, config=averaging())
+    with pytest.warns(InitialWeightsWarning, match=r"will be too good; --val 120 --seed 5 holds out the same"):
+        read_weights(tmp_path / CHECKPOINT, averaging(seed=9), parts["train"])
+    with warnings.catch_warnings():  # of another data set, nothing is known
+        warnings.simplefilter("error")
+        read_weights(tmp_path / CHECKPOINT, averaging(dataset="other"), parts["train"])
+
+
+def test_damaged_weights_are_one_error(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    ended = run(parts, tmp_path, config=averaging())
+    fewer = {name: weight for name, weight in ended.average.items() if "conv3" not in name}
+    for average in (fewer, {}, ended.average | {"module.backbone.features.conv3.weight": torch.zeros(3)}):
+        with pytest.raises(TrainingError, match="not those of its network"):
+            replace(ended, average=average).network()
+    payload = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    for part in ("model", "average", "optimizer", "history"):
+        torch.save(payload | {part: 3}, tmp_path / "damaged.pt")
+        with pytest.raises(TrainingError, match="lacks a part"):
+            Checkpoint.load(tmp_path / "damaged.pt")
 
 
 def test_a_checkpoint_is_not_overwritten_by_accident(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
@@ -363,12 +407,12 @@ def test_a_time_budget_times_one_process_s_share_of_a_batch(
     assert set(seen) == {config().recipe.batch // 2}
 
 
-def test_initial_weights_that_fit_are_taken(tmp_path: Path) -> None:
+def test_initial_weights_that_fit_are_taken(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     weights = config(seed=9).build().backbone.state_dict()
     torch.save(weights | {"classifier.6.weight": torch.zeros(1000, 4096)}, tmp_path / "weights.pth")
     network = config().build()
     with pytest.warns(InitialWeightsWarning, match=r"15 of 16 .*; these start fresh: classifier\.6\.weight$"):
-        start_from(network, read_weights(tmp_path / "weights.pth", "exclusion"))
+        start_from(network, read_weights(tmp_path / "weights.pth", config(), parts["val"]))
     assert torch.equal(network.backbone.state_dict()["features.0.weight"], weights["features.0.weight"])
 
 
