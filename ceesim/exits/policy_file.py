@@ -147,7 +147,11 @@ def policy_from_json(record: object) -> ExitPolicy:
 
 
 def as_policy(
-    given: PolicyLike, num_exits: int, *, alpha: float | None = None, network: Mapping[str, Any] | None = None
+    given: PolicyLike,
+    num_exits: int,
+    *,
+    training: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | None = None,
 ) -> ExitPolicy:
     """The policy that is meant by a policy, its record, its name where that is all, or the path of a policy.json.
 
@@ -156,7 +160,7 @@ def as_policy(
 
     Args:
         num_exits: of the network.
-        alpha: of the training, if known.
+        training: of the heads, as a trace has it: "heads" and "alpha", if known.
         network: whom it is to decide for, see `identity`.
 
     Raises:
@@ -182,12 +186,19 @@ def as_policy(
         if isinstance(record.get(key), int | float):
             record[key] = [record[key]] * num_exits
     if record.get("calibration") == "prior" and record.get("alpha") is None:
-        if alpha is None:
+        training = training or {}
+        if training.get("heads") == "confidence":
+            raise PolicyError(
+                "the heads were not trained to exclude, so there is no α to undo",
+                got='calibration "prior"',
+                fix="leave the calibration out",
+            )
+        if training.get("alpha") is None:
             raise PolicyError(
                 "calibration by the prior needs the α that the heads were trained with, and the trace does not say it",
                 fix='add "alpha" to the policy, or make the trace with network.trace(…, heads="exclusion")',
             )
-        record["alpha"] = alpha
+        record["alpha"] = training["alpha"]
     return policy_from_json(record)
 
 

@@ -207,6 +207,8 @@ def search(
         lean = _trade(task, lean)
         full = _trade(task, full) if space.choose_exits else lean
     best = lean if lean.cost <= full.cost * (1 + _NOTHING) else full
+    while space.choose_exits and (leaner := _without_idle(task, best)) is not None:
+        best = leaner
     return task.ladder.policy(best.positions)
 
 
@@ -348,6 +350,14 @@ def _without_one(task: _Task, state: _State, find: Callable[[_Task, _State], _St
     start: Positions = tuple(None if position is None else 0 for position in state.positions)
     found = [find(task, task.stand(_moved(start, i, None))) for i in _kept(state.positions)]
     best = min(found, key=lambda trial: trial.cost, default=None)
+    return best if best is not None and best.cost <= state.cost * (1 + _NOTHING) else None
+
+
+def _without_idle(task: _Task, state: _State) -> _State | None:
+    """The cheapest state with one exit fewer and the others where they are, unless that is dearer or loses too much."""
+    trials = [task.stand(_moved(state.positions, i, None)) for i in _kept(state.positions)]
+    allowed = [trial for trial in trials if trial.correct >= task.goal]
+    best = min(allowed, key=lambda trial: trial.cost, default=None)
     return best if best is not None and best.cost <= state.cost * (1 + _NOTHING) else None
 
 

@@ -146,7 +146,7 @@ class ExitTrace:
             expected = f"below {workload.num_classes}, or -1 where it is unknown"
             raise TraceError("no such class", where="labels", got=int(np.max(labels)), expected=expected)
         known = np.asarray(labels, np.int64)
-        decider = as_policy(policy, workload.num_exits, alpha=(training or {}).get("alpha"))
+        decider = as_policy(policy, workload.num_exits, training=training)
         decisions = replay_policy(decider, stored, stored_final, known)
         told = dict(capture or {})
         if stored.dtype.itemsize < logits.dtype.itemsize:
@@ -218,8 +218,7 @@ class ExitTrace:
             PolicyWarning: if a policy.json says that its thresholds were found for another network or training.
         """
         logits, final_logits = self.evidence()
-        alpha = self.training.get("alpha")
-        decider = as_policy(policy, self.workload.num_exits, alpha=alpha, network=identity(self))
+        decider = as_policy(policy, self.workload.num_exits, training=self.training, network=identity(self))
         decisions = replay_policy(decider, logits, final_logits, self.labels)
         return replace(
             self,

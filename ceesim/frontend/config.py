@@ -60,8 +60,8 @@ class TrainConfig:
         )
 
     def same_network(self, other: TrainConfig) -> bool:
-        """Whether the two train one architecture for as many classes, be it at different widths."""
-        return (self.network, self.num_classes, self.options) == (other.network, other.num_classes, other.options)
+        """Whether the two train one backbone for as many classes, be it at different widths."""
+        return (self.network, self.num_classes) == (other.network, other.num_classes)
 
     def build(self) -> ExitNetwork:
         """The network, initialised from the run's seed."""

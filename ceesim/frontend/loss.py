@@ -56,6 +56,8 @@ class ExitLoss:
                 raise OptionError(f"unknown {name}", got=value, expected=f"one of {', '.join(known)}")
         if self.alpha is not None and not 0 < self.alpha < math.inf:
             raise OptionError("alpha out of range", got=self.alpha, expected="a finite number above 0")
+        if self.alpha is not None and self.heads != "exclusion":
+            raise OptionError(f"heads {self.heads!r} have no use for alpha", got=self.alpha, fix="leave it out")
 
     def alpha_for(self, num_classes: int) -> float:
         """α with `num_classes` classes."""

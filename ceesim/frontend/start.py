@@ -34,8 +34,8 @@ class InitialWeightsWarning(UserWarning):
 def read_weights(path: Path, config: TrainConfig, val: ImagePart) -> Mapping[str, torch.Tensor]:
     """Weights to start from, named as in an `ExitNetwork`: of a backbone's state dict (`.pth`) or a checkpoint.
 
-    A checkpoint's heads are among them where they have learnt what this run's are to learn. A checkpoint of the same
-    network at a smaller width is widened.
+    A checkpoint's heads are among them where they have learnt what this run's are to learn, at the same taps. A
+    checkpoint of the same network at a smaller width is widened.
 
     Args:
         config: of the run that starts.
@@ -51,7 +51,8 @@ def read_weights(path: Path, config: TrainConfig, val: ImagePart) -> Mapping[str
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         return _of_backbone(payload, path)
     before = Checkpoint.of(payload, path)
-    known = before.config.heads == config.heads != "none"
+    same_taps = before.config.options == config.options
+    known = before.config.heads == config.heads != "none" and same_taps
     weights = {name: weight for name, weight in before.weights.items() if known or name.startswith("backbone.")}
     if before.config.dataset == config.dataset and not _same_images(before.held_out, val) and distributed.rank() == 0:
         warnings.warn(
@@ -85,12 +86,7 @@ def start_from(network: ExitNetwork, weights: Mapping[str, torch.Tensor]) -> Non
     chosen = {name: weight for name, weight in weights.items() if name in own and own[name].shape == weight.shape}
     fitting = backbone & chosen.keys()
     if 4 * len(fitting) < len(backbone) or not fitting:
-        raise TrainingError(
-            "the initial weights are another network's",
-            got=f"{len(fitting)} of {len(backbone)} that fit; they have names such as {_first(weights)}",
-            expected=f"names such as {_first(own)}",
-            fix="give weights of this network, at this width",
-        )
+        raise _unfit(own, weights, f"{len(fitting)} of {len(backbone)} that fit")
     network.load_state_dict(own | chosen)
     fresh = sorted(name.removeprefix("backbone.") for name in backbone - fitting)
     if fresh and distributed.rank() == 0:
@@ -101,6 +97,25 @@ def start_from(network: ExitNetwork, weights: Mapping[str, torch.Tensor]) -> Non
             InitialWeightsWarning,
             stacklevel=3,
         )
+
+
+def _unfit(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], fitting: str) -> TrainingError:
+    """What is wrong with weights too few of which fit: their sizes, or their names."""
+    named_alike = [name for name in own if name in weights]
+    if 2 * len(named_alike) > len(own):
+        name = next(name for name in named_alike if weights[name].shape != own[name].shape)
+        return TrainingError(
+            "the initial weights are of another size",
+            got=f"{fitting}; {name.removeprefix('backbone.')} is {list(weights[name].shape)}",
+            expected=f"{list(own[name].shape)}",
+            fix="choose the --width they were trained at, or a multiple of it, which widens them",
+        )
+    return TrainingError(
+        "the initial weights are another network's",
+        got=f"{fitting}; they have names such as {_first(weights)}",
+        expected=f"names such as {_first(own)}",
+        fix="give weights of this network, at this width or a smaller one",
+    )
 
 
 def _first(weights: Mapping[str, torch.Tensor]) -> str:

@@ -214,7 +214,8 @@ def _epoch(
             batch = cutout(batch, recipe.cutout, config.preprocessing.grey, augmentation)
         done = _done(config, epoch, number, steps)
         total += step(batch, labels[chosen], recipe.learning_rate_at(done))
-        if average is not None and done >= 1 - recipe.average:
+        is_last = epoch + 1 == config.epochs and number + 1 == steps
+        if average is not None and (is_last or done >= 1 - recipe.average):
             average.add()
         progress.advance(share * world)
     if world > 1:

@@ -31,9 +31,14 @@ def widened(weights: Mapping[str, Tensor], narrow: ExitNetwork, wide: ExitNetwor
         seed: of the random parts.
 
     Raises:
-        TrainingError: if a layer's size is not a multiple of the old one's, or the outputs differ, as they do where a
-            channel's place means something (attention heads).
+        TrainingError: if a weight is missing or no number comes out; if a layer's size is not a multiple of the old
+            one's, or the outputs differ, as they do where a channel's place means something (attention heads).
     """
+    missing = [name for name in narrow.state_dict() if name.startswith("backbone.") and name not in weights]
+    if missing:
+        raise TrainingError(
+            "the initial weights are damaged: some are missing", got=", ".join(missing[:3]), fix="train them again"
+        )
     generator = torch.Generator().manual_seed(seed)
     shapes = {name: weight.shape for name, weight in wide.state_dict().items()}
     wider = {name: _repeated(name, weight, shapes[name], generator) for name, weight in weights.items()}
@@ -46,6 +51,11 @@ def widened(weights: Mapping[str, Tensor], narrow: ExitNetwork, wide: ExitNetwor
         heads_too = len(its) == len(network.state_dict())
         outputs.append(torch.stack(logits if heads_too else logits[-1:]))
     before, after = outputs
+    if not bool(torch.stack([before, after]).isfinite().all()):
+        raise TrainingError(
+            "the initial weights are of a training that diverged: its logits are not finite",
+            fix="train them again, with a lower --learning-rate",
+        )
     if not torch.allclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE * float(before.abs().max())):
         raise TrainingError(
             "the initial weights cannot be widened: the wider network computes something else",

@@ -164,6 +164,23 @@ def test_an_exit_that_costs_more_than_it_saves_goes() -> None:
         assert outcome(chosen, trace, dear).mean_cost < outcome(kept_all, trace, dear).mean_cost
 
 
+@pytest.mark.parametrize("policy", ["margin", "confidence", "exclude", "ratio"])
+@given(st.integers(0, 10_000), st.sampled_from((0.01, 0.03, 0.05)))
+@settings(max_examples=8, deadline=None)
+def test_no_exit_that_was_chosen_could_simply_be_left_out(policy: str, seed: int, tolerance: float) -> None:
+    """With the others where they are: a head that releases nobody is not paid for."""
+    trace = toy_trace(200, 4, 5, seed=seed)
+    chosen = search(trace, Space(policy, choose_exits=True), Method.BUDGETED, prices(trace), tolerance)
+    found = outcome(chosen, trace, prices(trace))
+    name = "beta" if policy in ("exclude", "ratio") else "threshold"
+    for i in chosen.kept(4):
+        fewer = tuple(None if number == i else value for number, value in enumerate(getattr(chosen, name), start=1))
+        without = outcome(replace(chosen, **{name: fewer}), trace, prices(trace))
+        assert without.mean_cost >= found.mean_cost * (1 - 1e-9) or (
+            without.accuracy < found.static_accuracy - tolerance - 1e-9
+        )
+
+
 def test_dropping_every_exit_is_allowed() -> None:
     trace = toy_trace(50, 2, 4)
 

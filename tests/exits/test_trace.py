@@ -294,3 +294,10 @@ def test_arrays_that_do_not_belong_together_are_refused(change: dict[str, Any], 
     arrays = {"labels": trace.labels, "logits": trace.logits, "final_logits": trace.final_logits} | change
     with pytest.raises(TraceError, match=said):
         ExitTrace.from_logits(trace.workload, policy=Never(), dataset="d", split="test", **arrays)
+
+
+@pytest.mark.parametrize(("heads", "said"), [("confidence", "not trained to exclude"), (None, "does not say it")])
+def test_the_prior_needs_heads_that_exclude(heads: str | None, said: str) -> None:
+    trace = replace(toy_trace(20, 2, 4), training={} if heads is None else {"heads": heads, "alpha": None})
+    with pytest.raises(PolicyError, match=said):
+        trace.under({"name": "exclude", "beta": 0.5, "calibration": "prior"})

@@ -86,6 +86,9 @@ def test_taking_ln_of_the_positive_weight_away_leaves_the_posterior(loss: ExitLo
 
 def test_only_heads_that_exclude_weigh_positives() -> None:
     assert ExitLoss("confidence").positive_weight(10) is None
+    for heads in ("confidence", "none"):
+        with pytest.raises(OptionError, match="no use for alpha"):
+            ExitLoss(heads, alpha=3.0)
 
 
 def uninformed(loss: ExitLoss) -> torch.Tensor:

@@ -425,6 +425,31 @@ def test_initial_weights_of_another_network_are_refused() -> None:
         assert error.value.fix
 
 
+def test_initial_weights_of_a_wider_network_are_told_apart_from_another_network_s(
+    parts: Mapping[str, ImagePart], tmp_path: Path
+) -> None:
+    run(parts, tmp_path, config=replace(averaging(), width=0.125))
+    weights = read_weights(tmp_path / CHECKPOINT, averaging(), parts["val"])
+    with pytest.raises(TrainingError, match=r"another size .*conv1\.weight is \[16, 3, 3, 3\]; expected \[8,"):
+        start_from(averaging().build(), weights)
+
+
+def test_heads_at_other_taps_start_fresh(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    run(parts, tmp_path, config=averaging())
+    for width in (0.06, 0.125):
+        later = replace(averaging(options={"tap": "after_pool"}), width=width)
+        assert all(name.startswith("backbone.") for name in read_weights(tmp_path / CHECKPOINT, later, parts["val"]))
+
+
+def test_the_shortest_average_is_of_the_last_step(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
+    short = averaging()
+    ended = run(parts, tmp_path, config=replace(short, recipe=replace(short.recipe, average=0.001)))
+    name = "backbone.features.conv3.weight"
+    assert ended.average is not None
+    assert int(ended.average["n_averaged"]) == 1
+    assert torch.equal(ended.weights[name], ended.model[name])
+
+
 def test_images_that_changed_are_noticed(parts: Mapping[str, ImagePart], tmp_path: Path) -> None:
     with pytest.raises(CrashError):
         run(parts, tmp_path, Quiet(STEPS + 1))

@@ -71,6 +71,18 @@ def test_sizes_that_are_no_multiples_are_refused() -> None:
     assert error.value.fix
 
 
+def test_damaged_weights_are_refused() -> None:
+    before, after = trained("vggsmall", 0.125, 1), trained("vggsmall", 0.25, 2)
+    weights = before.state_dict()
+    fewer = {name: weight for name, weight in weights.items() if name != "backbone.features.conv2.weight"}
+    with pytest.raises(TrainingError, match=r"some are missing \(got backbone\.features\.conv2\.weight"):
+        widened(fewer, before, after, 3)
+    with pytest.raises(TrainingError, match="not finite"):
+        widened(
+            weights | {"backbone.classifier.1.weight": weights["backbone.classifier.1.weight"] * 1e38}, before, after, 3
+        )
+
+
 def test_a_network_that_would_compute_something_else_is_refused() -> None:
     """Attention heads: a projection holds queries, keys and values one after the other, and heads side by side."""
     before, after = trained("vit", 0.5, 1), trained("vit", 1, 2)
