@@ -513,8 +513,9 @@ def choices_section() -> str:
 * **DMA.** Every request to DRAM counts as a descriptor of 128 bits, and a beat in part as a whole one.
 * **Vector unit.** A drained sum is one addition, one multiplication and one shift; the sign test of a ReLU is free.
 * **DRAM** is never powered down within a run: precharge standby, and active standby while it transfers, which with two
-  queues is counted once for both. Asleep it refreshes itself; awake and waiting it is in power-down. Rows opened are a
-  lower bound (each transfer in one piece). IO is its own line of the price list (`ceesim inspect`), not of a run.
+  queues is counted once for both. Asleep it refreshes itself; awake and waiting it is in power-down. Rows opened are
+  those of transfers in one piece that share no row: strided maps open more, tiles in a sequence fewer. IO is its own
+  line of the price list (`ceesim inspect`), not of a run.
 * **Heads with `placement: free`** take no time and move nothing; their MACs and comparisons are counted and priced.
 * **Sleep** begins and ends at once and for free, so race to sleep says what sleeping can save at most. A tenth of the
   leakage remains (assumed). Loading pinned weights once is reported as bytes and not priced per input.

@@ -21,6 +21,10 @@ from ceesim.program.actions import actions_of_amounts
 from ceesim.program.command import NUM_UNITS, Int64s, Unit
 
 _FJ_PER_PJ: Final = 1000
+CYCLE_PARTS: Final = 1024
+"""Units of cost in a cycle, where latency is minimised."""
+LOADING_CYCLES: Final = 8
+"""As many cycles for which loads keep DRAM busy cost as much as one of latency."""
 _UNCHANGED: Final = (
     Action.MACS,
     Action.PRODUCT_MACS,
@@ -46,13 +50,13 @@ def machine_of(hardware: Hardware) -> Machine:
         pins = peak_bytes_per_s(hardware.dram)
         bandwidth = pins if bandwidth is None else min(bandwidth, pins)
     access_bits = {name: memory.access_bits for name, memory in memories(hardware).items()}
-    cycle_cost, byte_cost = _costs(hardware)
     numerator, denominator = 0, 1
     if bandwidth is not None:
         split = dma.queues is DmaQueues.SPLIT and not hardware.dram.duplex
         numerator, denominator = hardware.clock_hz * (2 if split else 1), bandwidth
         common = gcd(numerator, denominator)
         numerator, denominator = numerator // common, denominator // common
+    cycle_cost, byte_cost = _costs(hardware, max(numerator / denominator, 1 / dma.beat_bytes))
     return Machine(
         fold=fold_timing(array.rows, array.cols, array.dataflow, array.profile or Profile.TEXTBOOK, array.timing),
         weight_bits=hardware.precision.weight_bits,
@@ -78,10 +82,10 @@ def machine_of(hardware: Hardware) -> Machine:
     )
 
 
-def _costs(hardware: Hardware) -> tuple[int, int]:
-    """What the mapper pays per cycle, and at least per byte loaded: cycles alone, or femtojoules."""
+def _costs(hardware: Hardware, cycles_per_byte: float) -> tuple[int, int]:
+    """What the mapper pays per cycle, and at least per byte loaded: parts of a cycle, or femtojoules."""
     if hardware.mapping.objective is Objective.LATENCY:
-        return 1, 0
+        return CYCLE_PARTS, round(CYCLE_PARTS * cycles_per_byte / LOADING_CYCLES)
     table = energy_table(hardware)
     passing = table.state_pj[State.RUNNING].sum()
     loaded = table.action_pj[Action.DRAM_READ_BYTES].sum()

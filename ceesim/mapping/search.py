@@ -5,13 +5,14 @@ A lower bound that no schedule can beat (`ceesim.mapping.bounds`) orders the can
 the other, exactly, by lowering the layer alone and executing it, until the bound of the next one is worse than the
 best time found. Nothing is lost by this pruning: the bound is never above the exact time.
 
-The objective is cycles, or energy: what passing time costs, and every action of the layer alone but its arithmetic,
+The objective is time, or energy: what passing time costs, and every action of the layer alone but its arithmetic,
 which no tiling changes. In the network a layer's first loads hide behind the layer before; so where passing time costs
-most of the energy, the result may be a fraction of a percent dearer than what `latency` finds.
+most of the energy, the result may be dearer than what `latency` finds, commonly by a fraction of a percent.
 
-Cycles closer than one part in `RESOLUTION` of the lowest bound count as equal. Otherwise tilings that reload their
-weights six times over would win by the handful of cycles that a smaller first tile saves, which the previous layer
-hides anyway. Energy charges reloads by itself, and is compared in finer steps.
+Time is cycles, an eighth of those for which loads keep DRAM busy (`Machine.byte_cost`), and one per command. By cycles
+alone, tilings that reload their weights six times over would win by the handful of cycles that a smaller first tile
+saves, which the previous layer hides anyway; and were close ones simply called equal, what is close would turn on
+cycles that do not matter. Costs closer than one part in `FINE_RESOLUTION` of the lowest bound count as equal.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ from ceesim.program.jit import jit
 
 _FIELDS: Final = 6
 RESOLUTION: Final = 128
+"""Of whole plans: what is closer than one part in so many is not worth another."""
 FINE_RESOLUTION: Final = 1 << 14
-"""Of energy."""
+"""Of tilings."""
 _MOST: Final = float(1 << 62)
 NO_COSTS: Final = np.empty(0, np.int64)
 """Besides cycles, where latency is minimised."""
 MOST_COST: Final = float(1 << 59)
-"""Of a candidate by its bound: what it costs when timed, a few times that, still fits 64 bits."""
+"""Of a candidate by its bound: what it costs when timed, a few times that, still fits 64 bits. The cheapest must lie so
+far below that none of those left out could be cheaper when timed."""
 
 
 class Choice(NamedTuple):
@@ -71,7 +74,7 @@ def cost_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s, cost
     """(cycles, cost) of the layer lowered on its own, from its first command to its last finish.
 
     Args:
-        costs: as from `action_costs`.
+        costs: as from `action_costs`; without them it costs its cycles.
     """
     stream = new_stream(max_rows(nest, tiling), len(costs) > 0)
     cursor = new_cursor()
@@ -122,24 +125,32 @@ def in_order(table: Int64s, steps: Int64s, order: Int64s) -> Int64s:
 def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, costs: Int64s, prune: bool) -> Int64s:
     """[11] best tiling's six fields, its cycles, its load bytes, candidates, candidates timed (0: there is none), cost.
 
-    A cost is never below its bound, which counts cycles and bytes loaded alone (`Machine.cycle_cost`,
-    `Machine.byte_cost`). If the dearest candidate costs more than can be counted, no candidate is timed either.
+    A cost is never below its bound, which counts cycles and bytes loaded (`Machine.cycle_cost`, `Machine.byte_cost`),
+    and commands where latency is minimised. If the cheapest may cost more than can be counted, none is timed either.
     """
     table = candidates(nest, machine, capacity)
     best = np.full(11, -1, np.int64)
     best[8], best[9] = len(table), 0
     if len(table) == 0:
         return best
-    dearest = float(table[:, BOUND].max()) * machine.cycle_cost + float(table[:, BYTES].max()) * machine.byte_cost
-    if dearest > MOST_COST:
+    estimate = (table[:, BOUND] + table[:, COMMANDS]) * float(machine.cycle_cost)
+    estimate += table[:, BYTES] * float(machine.byte_cost)
+    if estimate.min() > MOST_COST / 16:
         return best
-    least = table[:, BOUND] * machine.cycle_cost + table[:, BYTES] * machine.byte_cost
-    resolution = max(1, least.min() // (FINE_RESOLUTION if len(costs) > 0 else RESOLUTION))
+    table = table[estimate <= MOST_COST]
+    best[8] = len(table)
+    bound, num_bytes, commands = table[:, BOUND], table[:, BYTES], table[:, COMMANDS]
+    least, besides = bound * machine.cycle_cost + num_bytes * machine.byte_cost, np.zeros(len(table), np.int64)
+    if len(costs) == 0:  # what cycles alone do not say
+        besides = commands * machine.cycle_cost + num_bytes * machine.byte_cost
+        least = bound * machine.cycle_cost + besides
+    resolution = max(1, least.min() // FINE_RESOLUTION)
     steps = least // resolution
     order, first, first_cycles, first_cost = np.arange(len(table)), -1, 0, 0
     if prune:  # once the foremost is timed, only the few that may be as soon are worth putting in order
         first = foremost(table, steps)
         first_cycles, first_cost = cost_alone(nest, tiling_of(table[first]), machine, queue, costs)
+        first_cost += besides[first]
         order = np.flatnonzero(steps <= first_cost // resolution)
     best_step, best_commands = 0, 0
     for index in in_order(table, steps, order):
@@ -152,6 +163,7 @@ def search(nest: Nest, machine: Machine, capacity: Capacity, queue: Int64s, cost
         cycles, cost = first_cycles, first_cost
         if index != first:
             cycles, cost = cost_alone(nest, tiling_of(row), machine, queue, costs)
+            cost += besides[index]
         best[9] += 1
         step = cost // resolution
         if best[9] == 1 or (step, row[BYTES], row[COMMANDS]) < (best_step, best[7], best_commands):
@@ -173,10 +185,7 @@ def choose(
 
     Raises:
         MappingError: if the layer is beyond what can be counted or looked at (`ceesim.mapping.limits`).
-        ValueError: if the costs are not those of the machine.
     """
-    if bool(costs) != bool(machine.byte_cost):
-        raise ValueError("a machine that minimises energy needs the costs of actions, and no other has them")
     check(nest, machine, capacity)
     best = search(nest, machine, capacity, queue, np.array(costs, np.int64), prune)
     if best[8] and not best[9]:

@@ -54,7 +54,7 @@ class Machine(NamedTuple):
     """Of one DRAM burst, all devices side by side; counts energy, not time."""
     row_bytes: int
     cycle_cost: int = 1
-    """What the mapper minimises: this many units per cycle, `byte_cost` or more per byte loaded. Latency is 1 and 0."""
+    """What the mapper minimises: this many units per cycle, `byte_cost` or more per byte loaded."""
     byte_cost: int = 0
 
 

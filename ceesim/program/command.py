@@ -63,8 +63,8 @@ class Amount(IntEnum):
     """Bytes read in whole DRAM bursts."""
     DRAM_WRITE_BURST_BYTES = 23
     DRAM_ACTIVATES = 24
-    """Rows opened, each in all devices side by side. Under a flat memory as if each transfer lay in one piece, a lower
-    bound; banked memory counts them."""
+    """Rows opened, each in all devices side by side. Under a flat memory as if each transfer lay in one piece and
+    none went on in a row that is open; banked memory counts them."""
     IFMAP_HOPS = 25
     """Registers that ifmap values are written into on their way, those of PEs without work included."""
     WEIGHT_HOPS = 26

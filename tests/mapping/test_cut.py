@@ -155,7 +155,7 @@ def test_parking_is_one_transfer_each_way(activation_bits: int) -> None:
 def test_parking_many_maps_is_that_many_runs() -> None:
     accelerator = hardware()
     one, many = (parking(small_network(), accelerator, 2, images) for images in (1, 5))
-    counted = [amount for amount in Amount if amount is not Amount.DRAM_ACTIVATES]  # rows opened are a lower bound
+    counted = [amount for amount in Amount if amount is not Amount.DRAM_ACTIVATES]  # each transfer opens its own rows
     for single, together in ((one.store, many.store), (one.load, many.load)):
         assert together.amounts[counted].tolist() == (5 * single.amounts[counted]).tolist()
     for transfer in (many.store, many.load):

@@ -85,7 +85,7 @@ def joules_alone(nest: Nest, tiling: Tiling, hardware: Hardware) -> float:
 def test_energy_is_no_worse_for_being_asked_for() -> None:
     """Where DRAM costs most, fewer joules; where passing time does, within what layers alone cannot know."""
     trace = load_trace(find("alexnet_w025_c10.npz", Shelf.TRACES))
-    for name, most in (("edge_npu.yaml", 0.95), ("scalesim_default.yaml", 1.0), ("tpu_v1.yaml", 1.002)):
+    for name, most in (("edge_npu.yaml", 1.0), ("scalesim_default.yaml", 1.0), ("tpu_v1.yaml", 1.002)):
         by_time, by_energy = (
             replay(load_hardware(name, {"mapping.objective": objective}), trace).mean_energy()[1].total[0]
             for objective in ("latency", "energy")
@@ -96,7 +96,8 @@ def test_energy_is_no_worse_for_being_asked_for() -> None:
 def test_energy_costs_are_those_of_the_price_list() -> None:
     by_time = machine_of(load_hardware("edge_npu.yaml"))
     by_energy = machine_of(load_hardware("edge_npu.yaml", {"mapping.objective": "energy"}))
-    assert (by_time.cycle_cost, by_time.byte_cost) == (1, 0)
+    # 6.4 GB/s at 500 MHz: a byte loads for 5/64 of a cycle, an eighth of which is charged
+    assert by_time.byte_cost / by_time.cycle_cost == pytest.approx(5 / 64 / 8)
     # LPDDR4: 8.5 pJ/bit and IO make about 70 pJ a byte; a running cycle costs DRAM standby, clock and leakage
     assert 50_000 < by_energy.byte_cost < 120_000
     assert 50_000 < by_energy.cycle_cost < 250_000

@@ -6,16 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ceesim.exits.trace import load_trace
+from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
 from ceesim.mapping.bounds import lower_bound
-from ceesim.mapping.candidates import BOUND, Capacity, candidates, distinct_extents, fits, most_needed
+from ceesim.mapping.candidates import BOUND, BYTES, COMMANDS, Capacity, candidates, distinct_extents, fits, most_needed
 from ceesim.mapping.fusion import fuse
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import Operands, nest_of
-from ceesim.mapping.search import NO_COSTS, RESOLUTION, choose, cost_alone
+from ceesim.mapping.search import FINE_RESOLUTION, NO_COSTS, choose, cost_alone
 from ceesim.mapping.tiles import Nest, Tiling, max_rows
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
+from ceesim.shipped import Shelf, find
+from ceesim.sim.run import replay
 from ceesim.workload.ops import INPUT, conv
 from tests.lowering import lowered, nest
 from tests.networks import accelerators, hardware, networks
@@ -125,7 +129,9 @@ def test_brute_force_over_every_tile_that_fits_finds_nothing_better(case: tuple[
     for tiling in every_tiling(loops, accelerator):
         if fits(loops, tiling, machine, capacity):
             cycles = cost_alone(loops, tiling, machine, queue, NO_COSTS)[0]
-            assert best.cycles <= cycles + max(1, cycles // 16), tiling
+            cost = (cycles + max_rows(loops, tiling)) * machine.cycle_cost
+            cost += lower_bound(loops, tiling, machine)[1] * machine.byte_cost
+            assert best.cost <= cost + max(machine.cycle_cost, cost // 16), tiling
 
 
 def every_tiling(loops: Nest, accelerator: Hardware) -> list[Tiling]:
@@ -146,22 +152,32 @@ def every_tiling(loops: Nest, accelerator: Hardware) -> list[Tiling]:
     ]
 
 
-def test_times_within_the_resolution_count_as_equal_and_fewer_bytes_win() -> None:
-    accelerator = hardware(dram__bandwidth="unlimited", dram__latency=0, dma__setup_cycles=0)
+def test_a_cycle_is_worth_eight_of_loading_and_a_command() -> None:
+    """Of every candidate, timed one by one, none has less of cycles, commands and an eighth of its loading."""
+    accelerator = hardware(dram__bandwidth="1 GB/s", dram__latency=0, dma__setup_cycles=0)
     loops = nest(accelerator, conv("conv", INPUT, (8, 16, 16), 16, (3, 3), padding=(1, 1)))
     machine, queue = machine_of(accelerator), queues_of(accelerator)
     capacity = Capacity(1024, 4096, 8192)
     best = choose(loops, machine, capacity, queue)
     assert best is not None
-    table = candidates(loops, machine, capacity)
-    step = max(1, int(table[:, BOUND].min()) // RESOLUTION)
-    exact = {
-        Tiling(*row[:6]): cost_alone(loops, Tiling(*row[:6]), machine, queue, NO_COSTS)[0] for row in table.tolist()
-    }
-    fastest = min(cycles // step for cycles in exact.values())
-    assert best.cycles // step == fastest
-    rivals = [row for row in table.tolist() if exact[Tiling(*row[:6])] // step == fastest]
-    assert best.dram_bytes == min(row[BOUND + 1] for row in rivals)
+    cycles_per_byte = machine.cycles_numerator / machine.cycles_denominator
+    costs = {}
+    for row in candidates(loops, machine, capacity).tolist():
+        tiling = Tiling(*row[:6])
+        cycles = cost_alone(loops, tiling, machine, queue, NO_COSTS)[0]
+        costs[tiling] = cycles + row[COMMANDS] + row[BYTES] * cycles_per_byte / 8
+    assert costs[best.tiling] <= min(costs.values()) * (1 + 2 / FINE_RESOLUTION) + 1
+
+
+@pytest.mark.parametrize("key", ["vector.latency_cycles", "control.layer_cycles", "dma.setup_cycles"])
+def test_a_few_cycles_more_do_not_turn_the_traffic_over(key: str) -> None:
+    """Loads go up and down by what tiles are cut to, not by which side of a rounded time a layer falls on."""
+    trace = load_trace(find("vgg_w025_c10.npz", Shelf.TRACES))
+    saved = []
+    for cycles in (0, 20, 40, 60):
+        result = replay(load_hardware("edge_npu.yaml", {key: cycles}), trace)
+        saved.append(1 - result.mean(result.dynamic.costs.dram_bytes) / int(result.static.costs.dram_bytes[-1]))
+    assert max(saved) - min(saved) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,11 @@ def inheriting(program: Program, legacy: Legacy) -> Program:
     )
 
 
-def legacy_of(program: Program, inherited: Program, costs: ExitCosts, exit_index: int) -> Legacy:
+def legacy_of(program: Program, before: Legacy, inherited: Program, costs: ExitCosts, exit_index: int) -> Legacy:
     """What is left behind by an input that left at an exit.
 
     Args:
+        before: what it began with.
         inherited: `program`, as the input found it; `costs` are its prices.
     """
     head = inherited.num_commands - program.num_commands
@@ -103,17 +104,16 @@ def legacy_of(program: Program, inherited: Program, costs: ExitCosts, exit_index
         started = happened(inherited, timeline.start_cycles, exit_index, leave)[head:]
     else:
         started = np.ones(program.num_commands, np.bool_)
-    return (
-        Legacy(
-            busy=_busy(inherited, timeline.start_cycles, timeline.finish_cycles, started, head, leave),
-            resident=tuple(
-                (row, max(int(finish[row]) - leave, 0))
-                for written, moved in _HALVES
-                for row in _still_there(program, started, written, moved)
-            ),
-        )
-        if start.size
-        else NOTHING
+    if not start.size:
+        return NOTHING
+    ready = dict(before.resident) | {int(row): int(finish[row]) for row in np.flatnonzero(started)}
+    return Legacy(
+        busy=_busy(inherited, timeline.start_cycles, timeline.finish_cycles, started, head, leave),
+        resident=tuple(
+            (row, max(ready[row] - leave, 0))
+            for written, moved in _HALVES
+            for row in _still_there(program, before, started, written, moved)
+        ),
     )
 
 
@@ -145,12 +145,17 @@ def _busy(
 
 
 def _still_there(
-    program: Program, started: np.ndarray[tuple[int], np.dtype[np.bool_]], written: Amount, moved: Amount
+    program: Program,
+    before: Legacy,
+    started: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    written: Amount,
+    moved: Amount,
 ) -> list[int]:
-    """Of the first two loads into a pair of halves, those that no later load has overwritten."""
+    """Of the first two loads into a pair of halves, those whose tile is there and not overwritten by a later load."""
     loads = np.flatnonzero((program.unit == Unit.LOAD) & (program.amounts[:, written] > 0))
-    count = int(started[loads].sum())
-    kept = [row for i, row in enumerate(loads[:2].tolist()) if i < count <= i + 2]
+    count, resident = int(started[loads].sum()), {row for row, _ in before.resident}
+    first = enumerate(loads[:2].tolist())
+    kept = [row for i, row in first if i < count <= i + 2 or (count <= i and row in resident)]
     return [row for row in kept if program.amounts[row, moved] > 0]  # not an activation in the place of weights
 
 
@@ -179,7 +184,7 @@ class Carried:
         costs = self._prices.get(legacy)
         if costs is None:
             costs = self._prices[legacy] = price(program)
-        next_legacy = legacy_of(network.program, program, costs, exit_index)
+        next_legacy = legacy_of(network.program, legacy, program, costs, exit_index)
         inherited = np.zeros(NUM_UNITS, np.int64)
         for unit, cycles in legacy.busy:
             inherited[unit] += cycles

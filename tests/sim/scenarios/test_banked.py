@@ -78,7 +78,7 @@ def test_what_was_left_behind_is_not_fetched_again() -> None:
         assert_placed(inherited)
         assert (inherited.unit[inherited.extents[:, Extent.COMMAND]] <= Unit.STORE).all()
         assert_same(price(inherited), price_by_events(inherited))
-        legacy = legacy_of(program, inherited, price(inherited), exit_index)
+        legacy = legacy_of(program, legacy, inherited, price(inherited), exit_index)
 
 
 def test_masked_members_leave_the_commands_where_they_are() -> None:

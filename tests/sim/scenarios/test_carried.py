@@ -178,7 +178,7 @@ def legacies(hardware: Hardware, exits: list[int]) -> list[tuple[Program, int]]:
     for exit_index in exits:
         inherited = inheriting(program, legacy)
         found.append((inherited, legacy.num_leading))
-        legacy = legacy_of(program, inherited, price(inherited), exit_index)
+        legacy = legacy_of(program, legacy, inherited, price(inherited), exit_index)
     return found
 
 
