@@ -141,9 +141,6 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
     if not chosen.augment:
         _refuse(options, ("border", "mirror"), f"recipe {chosen.name} of {network}")
     chosen = replace(chosen, **{name: options[name] for name in _CHANGES if options[name] is not None})
-    started_from = None
-    if options["initial"]:
-        started_from = f"{options['initial'].name}, SHA-256 {SourceFile.of(options['initial']).sha256}"
     path = options["out"] / CHECKPOINT
     before = Checkpoint.load(path).config if options["resume"] and path.exists() else None
     amp = amp_dtype(options["amp"], device)
@@ -163,10 +160,13 @@ def _train(network: str, options: Mapping[str, Any]) -> None:
         amp=amp,
         alpha=options["alpha"],
         options={"tap": options["tap"]} if options["tap"] else {},
-        initial=started_from,
     )
-    with notes(InitialWeightsWarning):
-        initial = read_weights(options["initial"], config, parts["val"]) if options["initial"] else None
+    initial = None
+    if options["initial"]:
+        with notes(InitialWeightsWarning):
+            initial = read_weights(options["initial"], config, parts["val"])
+        file = SourceFile.of(options["initial"])
+        config = replace(config, initial=f"{options['initial'].name}, SHA-256 {file.sha256}")
     with distributed.process_group(device):
         if options["minutes"] is not None:
             if before is None:

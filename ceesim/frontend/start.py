@@ -101,8 +101,9 @@ def start_from(network: ExitNetwork, weights: Mapping[str, torch.Tensor]) -> Non
 
 def _unfit(own: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], fitting: str) -> TrainingError:
     """What is wrong with weights too few of which fit: their sizes, or their names."""
-    named_alike = [name for name in own if name in weights]
-    if 2 * len(named_alike) > len(own):
+    layers = [name for name in own if name.startswith("backbone.")]
+    named_alike = [name for name in layers if name in weights]
+    if 2 * len(named_alike) > len(layers):
         name = next(name for name in named_alike if weights[name].shape != own[name].shape)
         return TrainingError(
             "the initial weights are of another size",
