@@ -25,7 +25,7 @@ from ceesim.exits.policy_file import PolicyLike
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.operating_points import beyond_supply
 from ceesim.hardware.load import Overrides, load_hardware, override
-from ceesim.hardware.model import Hardware
+from ceesim.hardware.model import Hardware, Residency
 from ceesim.mapping.compiler import compile_program
 from ceesim.program.command import Int64s, Program
 from ceesim.sim.costs import ExitCosts, Priced, price, price_by_events
@@ -53,6 +53,10 @@ class PrecisionWarning(UserWarning):
     """The trace was captured at another precision than the hardware computes in."""
 
 
+class RatesWarning(UserWarning):
+    """Exit rates were given, and nothing goes by them."""
+
+
 class SupplyWarning(UserWarning):
     """A supply was set that may not sustain the clock."""
 
@@ -77,7 +81,7 @@ def run(
         overrides: hardware keys to set, like ``{"array.rows": 32}`` or ``["array.rows=32"]``.
         policy: decides instead of the policy stored in the trace; needs a trace with logits. A policy, its record like
             ``{"name": "exclude", "beta": 0.5}``, or a policy.json.
-        rates: a validation trace whose exit rates `residency: auto` goes by.
+        rates: a validation trace whose exit rates `residency: auto` goes by, and the division of a pipeline.
         engine: ``simpy`` or ``compiled``.
         scenario: how inputs meet: a `Scenario`, its short form (``poisson:500/s``), or its YAML file; by default one
             comes after the other.
@@ -88,6 +92,11 @@ def run(
         HardwareError, TraceError, PolicyError, ScenarioError: if an input is malformed, or they do not fit each other.
         MappingError: if the network does not fit the hardware.
         OptionError: if `residency: auto` has no rates, or there is no such engine.
+
+    Warns:
+        PrecisionWarning: if the trace was captured at another precision than the hardware computes in.
+        SupplyWarning: if the supply may not sustain the clock.
+        RatesWarning: if rates are given and nothing goes by them.
     """
     executor, accelerator = _engine(engine), _hardware(hardware, overrides)
     inputs = _trace(trace)
@@ -95,12 +104,16 @@ def run(
     if policy is not None:
         inputs = inputs.under(policy)
         rated = None if rated is None else rated.under(policy)
+    asked = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
     warn_of_precision(accelerator, inputs)
+    if rated is not None and accelerator.residency is not Residency.AUTO and (asked is None or asked.pipeline is None):
+        warnings.warn(
+            f"nothing goes by exit rates here: residency is {accelerator.residency}, and there is no pipeline to divide",
+            RatesWarning,
+            stacklevel=2,
+        )
     result = replay(accelerator, inputs, rated, executor)
-    if scenario is None:
-        return result
-    asked = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
-    if asked.is_plain:
+    if asked is None or asked.is_plain:
         return result
     from ceesim.sim.scenarios.play import play
 

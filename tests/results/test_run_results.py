@@ -32,7 +32,7 @@ from ceesim.results.verdict import verdict
 from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
 from ceesim.sim.result import RunResult
-from ceesim.sim.run import PrecisionWarning, replay, run
+from ceesim.sim.run import PrecisionWarning, RatesWarning, replay, run
 from ceesim.sim.scenarios.scenario import Scenario
 from tests.exits.toys import toy_trace
 
@@ -362,6 +362,11 @@ def test_pinned_weights_are_loaded_once(trace: ExitTrace) -> None:
     saved = plain.static.costs.dram_bytes[-1] - pinned.static.costs.dram_bytes[-1]
     assert pinned.static.program.warm_up_dram_bytes > 0
     assert saved > 0
+
+
+def test_rates_that_nothing_goes_by_are_noted(trace: ExitTrace) -> None:
+    with pytest.warns(RatesWarning, match="residency is none"), pytest.warns(PrecisionWarning):
+        run("edge_npu.yaml", trace, rates="vgg_w025_c10_val.npz", engine="compiled")
 
 
 def test_heads_cost_no_pins_that_the_run_does_not_have() -> None:
