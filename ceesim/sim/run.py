@@ -108,7 +108,7 @@ def run(
     warn_of_precision(accelerator, inputs)
     if rated is not None and accelerator.residency is not Residency.AUTO and (asked is None or asked.pipeline is None):
         warnings.warn(
-            f"nothing goes by exit rates here: residency is {accelerator.residency}, and there is no pipeline to divide",
+            f"nothing goes by the exit rates: residency is {accelerator.residency}, and there is no pipeline to divide",
             RatesWarning,
             stacklevel=2,
         )
