@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ceesim.errors import OptionError, OutputError
+from ceesim.errors import CeesimError, HardwareError, OptionError, OutputError
 from ceesim.hardware.energy.actions import Action
 from ceesim.shipped import Shelf, find, meant
 
@@ -76,6 +76,16 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
         _print(_pairs(_lines(content)))
 
 
+def _is_scenario(file: str) -> bool:
+    from ceesim.sim.scenarios.load import load_scenario
+
+    try:
+        load_scenario(file)
+    except CeesimError:
+        return False
+    return True
+
+
 def _kind_of_shipped(name: str) -> str:
     """The suffix that a name without one stands for."""
     if Path(name).is_dir():
@@ -90,7 +100,14 @@ def _hardware(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from ceesim.hardware.load import load_hardware
     from ceesim.hardware.sheet import sheet
 
-    hardware = load_hardware(file, overrides)
+    try:
+        hardware = load_hardware(file, overrides)
+    except HardwareError:
+        if _is_scenario(file):
+            raise OptionError(
+                "a scenario, not a hardware", where=file, fix="ceesim run --scenario FILE plays it"
+            ) from None
+        raise
     derived = figures(hardware)
     prices = energy_table(hardware)
     if as_json:

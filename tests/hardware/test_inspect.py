@@ -1,6 +1,7 @@
 """`ceesim inspect` shows a hardware to people and to machines."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,12 @@ def test_a_wrong_file_is_an_error(args: list[str], said: str, capfd: pytest.Capt
     out, err = capfd.readouterr()
     assert out == ""
     assert said in err
+
+
+def test_a_scenario_is_told_apart_from_a_broken_hardware(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rush.yaml").write_text("arrivals: {process: poisson, load: 0.6}\norder: shuffled\n")
+    (tmp_path / "broken.yaml").write_text("array: {rows: 4}\n")
+    assert cli.exit_code(["inspect", str(tmp_path / "rush.yaml")]) != 0
+    assert "a scenario, not a hardware\n  fix: ceesim run --scenario FILE plays it" in capsys.readouterr().err
+    assert cli.exit_code(["inspect", str(tmp_path / "broken.yaml")]) != 0
+    assert "a scenario, not" not in capsys.readouterr().err
