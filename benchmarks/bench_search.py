@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from ceesim.exits import steps
+from ceesim.exits.outcome import prices_of
 from ceesim.exits.references import Never
-from ceesim.exits.search import Method, Space, prices_of, search
+from ceesim.exits.search import Method, Space, search
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 from ceesim.shipped import Shelf, find
 from ceesim.workload.flops import Convention

@@ -16,7 +16,8 @@ import sys
 import numpy as np
 
 from ceesim.exits.exclusion import ODDS
-from ceesim.exits.search import Method, Outcome, Space, outcome, prices_of, search
+from ceesim.exits.outcome import Outcome, outcome, prices_of
+from ceesim.exits.search import Method, Space, search
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.shipped import Shelf, find
 from ceesim.workload.flops import Convention

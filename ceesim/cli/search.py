@@ -13,7 +13,8 @@ import click
 from ceesim.errors import OptionError
 
 if TYPE_CHECKING:
-    from ceesim.exits.search import Outcome, Prices, Space
+    from ceesim.exits.outcome import Outcome, Prices
+    from ceesim.exits.search import Space
     from ceesim.exits.trace import ExitTrace
     from ceesim.explore.codesign import Comparison, Difference, HardwarePrices
 
@@ -97,9 +98,10 @@ def command(
     """
     from ceesim.exits.exclusion import ODDS
     from ceesim.exits.identity import identity
+    from ceesim.exits.outcome import outcome
     from ceesim.exits.pair import check_pair
     from ceesim.exits.policy_file import PolicyFile, write_policy
-    from ceesim.exits.search import Method, Space, outcome, search
+    from ceesim.exits.search import Method, Space, search
     from ceesim.exits.trace import load_trace
     from ceesim.files import check_apart, check_folder
     from ceesim.provenance import SourceFile
@@ -184,7 +186,7 @@ def _kept(exits: str, num_exits: int) -> tuple[int, ...] | None:
 
 def _prices(objective: str, hw: str | None, trace: ExitTrace, space: Space) -> tuple[Prices, HardwarePrices | None]:
     """What leaving costs under the objective, and where it came from if that is a hardware."""
-    from ceesim.exits.search import prices_of
+    from ceesim.exits.outcome import prices_of
     from ceesim.workload.flops import Convention
 
     if objective in ("macs", "flops"):

@@ -11,18 +11,18 @@ Source of `paper`: Wang, Li, Zhang, arXiv 2309.13443, Section III-C, with its pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import OptionError
 from ceesim.exits.exclusion import Exclude, Ratio
-from ceesim.exits.metrics import mean_interval
-from ceesim.exits.policy import ExitPolicy, replay
+from ceesim.exits.outcome import Prices, outcome_of, spread
+from ceesim.exits.policy import ExitPolicy
 from ceesim.exits.references import Fixed, Patience
 from ceesim.exits.scores import KINDS, Score, ScoreKind
 from ceesim.exits.shrinking import ShrinkingLadder
@@ -36,11 +36,7 @@ from ceesim.exits.steps import (
     ScoreLadder,
 )
 from ceesim.exits.trace import ExitTrace
-from ceesim.workload.flops import Convention, path_flops
 from ceesim.workload.network import Workload
-
-Prices: TypeAlias = Callable[[tuple[int, ...]], Sequence[float]]
-"""From the kept exits to what an input costs that leaves at each of them, then at the end (one number more)."""
 
 
 class Method(StrEnum):
@@ -56,75 +52,6 @@ _NOTHING: Final = 1e-9
 """A saving below this share of the cost is rounding."""
 
 SEARCHABLE: Final = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
-
-
-def prices_of(workload: Workload, convention: Convention) -> Prices:
-    """Operations per input, heads passed on the way included, of the network with the kept exits alone."""
-    return lambda kept: path_flops(workload.with_exits(kept), convention)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a policy does to a data set, in the units of the prices.
-
-    Args:
-        num_inputs: with a label.
-        accuracy: share of right predictions.
-        static_accuracy: the same, had all run to the end.
-        mean_cost: per input.
-        static_cost: per input of the plain network, without exits.
-        exit_rate: share that left at each exit, 1..N+1.
-        reduction_interval: 95% bootstrap interval of `reduction`.
-    """
-
-    num_inputs: int
-    accuracy: float
-    static_accuracy: float
-    mean_cost: float
-    static_cost: float
-    exit_rate: tuple[float, ...]
-    reduction_interval: tuple[float, float]
-
-    @property
-    def reduction(self) -> float:
-        """Share of the cost saved against the plain network."""
-        return 1 - self.mean_cost / self.static_cost
-
-
-def outcome(policy: ExitPolicy, trace: ExitTrace, prices: Prices) -> Outcome:
-    """What `policy` does to the inputs of `trace` that have a label, by replay.
-
-    Raises:
-        TraceError: if the trace holds decisions only, or no label.
-        PolicyError: if the policy was made for another number of exits.
-    """
-    return _outcome(policy, Evidence.of(trace), prices)
-
-
-def _outcome(policy: ExitPolicy, evidence: Evidence, prices: Prices) -> Outcome:
-    num_inputs, num_exits, _ = evidence.logits.shape
-    decisions = replay(policy, evidence.logits, evidence.final_logits, evidence.labels)
-    counts = np.bincount(decisions.exit_index, minlength=num_exits + 2)[1:]
-    rate = counts / num_inputs
-    kept = policy.kept(num_exits)
-    cost, static_cost = _spread(prices(kept), kept, num_exits), float(prices(())[0])
-    low, high = mean_interval(counts, 1 - cost / static_cost)
-    return Outcome(
-        num_inputs=num_inputs,
-        accuracy=float(np.mean(decisions.predictions == evidence.labels)),
-        static_accuracy=float(np.mean(evidence.right[-1])),
-        mean_cost=float(rate @ cost),
-        static_cost=static_cost,
-        exit_rate=tuple(float(share) for share in rate),
-        reduction_interval=(low, high),
-    )
-
-
-def _spread(costs: Sequence[float], kept: Iterable[int], num_exits: int) -> NDArray[np.float64]:
-    """Costs of the kept exits and of the end as one per exit, 0 where nobody can leave."""
-    spread = np.zeros(num_exits + 1)
-    spread[[*(i - 1 for i in kept), num_exits]] = costs
-    return spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +197,7 @@ class _Task:
     def stand(self, positions: Positions) -> _State:
         """The state at these positions."""
         kept = _kept(positions)
-        costs = _spread(self.prices(kept), kept, self.ladder.num_exits)
+        costs = spread(self.prices(kept), kept, self.ladder.num_exits)
         if not kept:
             return _State(positions, costs, self.goal, float(costs[-1]) * self.ladder.num_inputs)
         return self.move(_State(positions, costs, 0, 0.0), kept[0], positions[kept[0] - 1] or 0)
@@ -365,7 +292,7 @@ def _best_of_few(policy: str, evidence: Evidence, prices: Prices, goal: int) -> 
     num_exits = evidence.logits.shape[1]
     make: Callable[[int], ExitPolicy] = Fixed if policy == "fixed" else Patience
     candidates = [make(number) for number in range(1, num_exits + 2)]
-    found = [(policy, _outcome(policy, evidence, prices)) for policy in candidates]
+    found = [(policy, outcome_of(policy, evidence, prices)) for policy in candidates]
     enough = [
         (result.mean_cost, i) for i, (_, result) in enumerate(found) if result.accuracy * result.num_inputs > goal - 0.5
     ]

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.errors import OptionError
+from ceesim.exits.outcome import Prices, prices_of
 from ceesim.exits.policy import ExitPolicy, replay
-from ceesim.exits.search import Method, Prices, Space, family, prices_of, search
+from ceesim.exits.search import Method, Space, family, search
 from ceesim.exits.steps import Evidence
 from ceesim.exits.trace import ExitTrace
 from ceesim.hardware.model import Hardware, Residency

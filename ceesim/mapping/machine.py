@@ -79,6 +79,7 @@ def machine_of(hardware: Hardware) -> Machine:
         row_bytes=dram.row_bytes * devices,
         cycle_cost=cycle_cost,
         byte_cost=byte_cost,
+        prices_actions=int(hardware.mapping.objective is Objective.ENERGY),
     )
 
 

@@ -185,7 +185,10 @@ def choose(
 
     Raises:
         MappingError: if the layer is beyond what can be counted or looked at (`ceesim.mapping.limits`).
+        ValueError: if the costs are not those of the machine.
     """
+    if bool(costs) != bool(machine.prices_actions):
+        raise ValueError("a machine that minimises energy needs the costs of actions, and no other has them")
     check(nest, machine, capacity)
     best = search(nest, machine, capacity, queue, np.array(costs, np.int64), prune)
     if best[8] and not best[9]:

@@ -56,6 +56,8 @@ class Machine(NamedTuple):
     cycle_cost: int = 1
     """What the mapper minimises: this many units per cycle, `byte_cost` or more per byte loaded."""
     byte_cost: int = 0
+    prices_actions: int = 0
+    """Whether the units are of energy, and every action has a price too; else commands and bytes stand for them."""
 
 
 # Columns of a stream: a Program under construction is one table of ints, which compiled code passes cheaply.

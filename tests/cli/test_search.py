@@ -12,9 +12,9 @@ import pytest
 
 from ceesim.cli import exit_code
 from ceesim.exits.exclusion import Exclude
+from ceesim.exits.outcome import outcome, prices_of
 from ceesim.exits.policy_file import read_policy
 from ceesim.exits.references import Never
-from ceesim.exits.search import outcome, prices_of
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 from ceesim.workload.flops import Convention
 from tests.exits.toys import chain, toy_trace

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from ceesim.errors import OptionError, TraceError
 from ceesim.exits.exclusion import ODDS, Exclude
+from ceesim.exits.outcome import Prices, outcome, prices_of
 from ceesim.exits.policy import ExitPolicy, replay
 from ceesim.exits.references import Fixed, Patience
-from ceesim.exits.search import Method, Prices, Space, by_segment_macs, ladder_of, outcome, prices_of, search
+from ceesim.exits.search import Method, Space, by_segment_macs, ladder_of, search
 from ceesim.exits.steps import LAST_STEP, Evidence, Positions
 from ceesim.exits.trace import ExitTrace
 from ceesim.workload.flops import Convention

@@ -5,8 +5,9 @@ import pytest
 
 from ceesim.errors import OptionError
 from ceesim.exits.exclusion import Exclude
+from ceesim.exits.outcome import outcome
 from ceesim.exits.references import Fixed, Never
-from ceesim.exits.search import Method, Space, outcome, search
+from ceesim.exits.search import Method, Space, search
 from ceesim.explore.codesign import OBJECTIVES, HardwarePrices, compare, flop_optimal
 from ceesim.sim.run import run
 from tests.explore.toys import POLICY, experiment, trace

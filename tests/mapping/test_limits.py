@@ -108,6 +108,8 @@ def test_energies_of_candidates_beyond_64_bits_are_refused() -> None:
     machine = machine_of(accelerator)._replace(cycle_cost=1 << 40)
     with pytest.raises(MappingError, match="does more than can be counted in 64 bits"):
         choose(loops, machine, room, queues_of(accelerator), action_costs(accelerator))
+    with pytest.raises(ValueError, match="needs the costs of actions"):
+        choose(loops, machine, room, queues_of(accelerator))
 
 
 def test_tilings_of_too_many_commands_are_left_out_or_refused() -> None:

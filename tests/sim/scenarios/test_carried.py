@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -144,6 +144,17 @@ CHANGES = st.fixed_dictionaries(
 
 
 @given(CHANGES, st.lists(st.integers(1, WORKLOAD.num_exits + 1), min_size=2, max_size=4))
+@example(
+    {
+        "dma.queues": "shared",
+        "control.lookahead": "stall",
+        "dram.bandwidth": "1 GB/s",
+        "dram.latency": "0 ns",
+        "buffers.activation": "128 B",
+        "buffers.weight": "256 B",
+    },
+    [2, 1, 2],  # the second input does not reach the second head, whose tile stays
+)
 @settings(max_examples=40)
 def test_a_row_of_inputs_is_one_long_program(changes: dict[str, str], exits: list[int]) -> None:
     hardware = override(HARDWARE, changes)
