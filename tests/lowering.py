@@ -60,7 +60,7 @@ def lowered(hardware: Hardware, loops: Nest, tiling: Tiling) -> Program:
     """The commands of one nest under one tiling, nothing before it."""
     machine = machine_of(hardware)
     stream, cursor = new_stream(max_rows(loops, tiling), True), new_cursor()
-    emit(loops, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    emit(loops, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     table = stream[: cursor[ROW]]
     return Program(

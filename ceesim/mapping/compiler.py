@@ -25,6 +25,7 @@ from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.batches import batch_sizes
 from ceesim.mapping.fusion import FusedLayer, fuse, maker, multiplications, vector_ops
+from ceesim.mapping.lingering import Lingering
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import compute_unit
@@ -164,7 +165,7 @@ def _weight_traffic(planned: Sequence[PlannedLayer], machine: Machine) -> dict[s
     for part in planned:
         num_rows = max_rows(part.nest, part.choice.tiling)
         stream, cursor = new_stream(num_rows, True), new_cursor()
-        emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+        emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
         traffic[part.layer.main.name] = int(stream[:, AMOUNTS + Amount.WEIGHT_DRAM_BYTES].sum())
     return traffic
 
@@ -198,6 +199,7 @@ class _Emitter:
         tensors: list[Tensors] = []
         decisions: list[int] = []
         lookahead = self._hardware.control.lookahead
+        lingering, last_drain = Lingering(self._hardware.buffers.activation_bytes), NONE
         known = NONE  # since when it is known how many go on, where that can change
         for segment in self._workload.segments:
             index = segment.exit_index
@@ -214,6 +216,7 @@ class _Emitter:
                 if part.nest.ifmap_from_dram or any(part.from_dram):
                     # its loads wait for all stores so far: none may be held back behind them
                     flush_store(self._machine, stream, cursor)
+                is_beside = compute_unit(part.layer, self._hardware) is Unit.EXIT
                 place = Place(
                     layer=len(layers),
                     segment=index,
@@ -221,10 +224,15 @@ class _Emitter:
                     load_gate=load_gate,
                     ready=max((drains[source] for source, is_far in sources if not is_far), default=NONE),
                     stored=int(cursor[LAST_STORE]),
-                    released=int(cursor[LAST_VECTOR]),
+                    released=int(cursor[LAST_VECTOR]) if is_beside else last_drain,
+                    cleared=NONE if is_beside else lingering.cleared_for(part),
                 )
                 emit(part.nest, part.choice.tiling, self._machine, place, stream, cursor)
                 drains.update((name, int(cursor[LAST_VECTOR])) for name in part.layer.ops)
+                if is_beside:
+                    lingering.keep(part, int(cursor[LAST_VECTOR]))
+                else:
+                    last_drain = int(cursor[LAST_VECTOR])
                 layers.append(self._layer(part))
                 tensors.append(tensors_of(part, self._machine.activation_bits))
             if index <= self._workload.num_exits:

@@ -153,7 +153,7 @@ def parking(workload: Workload, hardware: Hardware, segment: int, images: int) -
 
 def _transfer(hardware: Hardware, num_bytes: int, runs: int, *, is_load: bool) -> Transfer:
     machine, stream, cursor = machine_of(hardware), new_stream(1, True), new_cursor()
-    place = Place(0, 1, NONE, NONE, NONE, NONE, NONE)
+    place = Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE)
     amount = int(Amount.IFMAP_DRAM_BYTES if is_load else Amount.OFMAP_DRAM_BYTES)
     put_transfer(machine, stream, cursor, place, is_load, 0, num_bytes, runs, amount)
     at_buffer = Amount.ACTIVATION_BUFFER_WRITE_BYTES if is_load else Amount.ACTIVATION_BUFFER_READ_BYTES

@@ -74,7 +74,7 @@ def price_product(gemm: Gemm, hardware: Hardware) -> EndToEnd:
             fix="enlarge the buffers, or shrink the array",
         )
     stream, cursor = new_stream(max_rows(nest, choice.tiling), True), new_cursor()
-    emit(nest, choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    emit(nest, choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = stream[: cursor[ROW]]
     program = Program(

@@ -131,6 +131,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
                 stream[ifmap_row, WAITS + 1] = cursor[IFMAP_USER + cursor[IFMAP_HALF]]
                 stream[ifmap_row, WAITS + 2] = place.stored
                 stream[ifmap_row, WAITS + 3] = place.released
+                stream[ifmap_row, WAITS + 4] = place.cleared
             wanted = (g_tile * n_tiles + n_tile) * k_tiles + k_tile
             if nest.weight_from_dram and wanted != held_weight:
                 held_weight = wanted
@@ -160,7 +161,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
             mac_row = put_macs(nest, machine, stream, cursor, place, tile, groups, m, k, n, k_tile == 0, first)
             stream[mac_row, WAITS + 1] = ifmap_row
             stream[mac_row, WAITS + 2] = weight_row
-            if k_tile == 0:
+            if k_tile == 0 and not nest.own_sums:
                 stream[mac_row, WAITS + 3] = cursor[DRAINED]
             if first:
                 stream[mac_row, WAITS + 4] = place.ready
@@ -196,14 +197,17 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         first = False
         if outputs == 0:  # the share of the activation buffer that this layer writes to may still be read
             stream[drain, WAITS + 2] = cursor[LAST_STORE]
-            if place.released != NONE and stream[place.released, UNIT] != nest.drain_unit:
+            if place.cleared != NONE:
+                stream[drain, WAITS + 3] = place.cleared
+            elif place.released != NONE and stream[place.released, UNIT] != nest.drain_unit:
                 stream[drain, WAITS + 3] = place.released
         elif nest.ofmap_to_dram:
             stream[drain, WAITS + 2] = cursor[STAGED]
         side_bytes = share(nest.side_bytes, outputs, now, total_outputs)
         account(stream, drain, ACTIVATION_WRITE, ofmap_bytes + side_bytes)
-        cursor[DRAINED] = cursor[DRAINED + 1]
-        cursor[DRAINED + 1] = drain
+        if nest.has_macs and not nest.own_sums:
+            cursor[DRAINED] = cursor[DRAINED + 1]
+            cursor[DRAINED + 1] = drain
         cursor[LAST_VECTOR] = drain
         if nest.ofmap_to_dram and ofmap_bytes > 0:
             cursor[PENDING] = drain

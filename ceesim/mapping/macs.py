@@ -51,6 +51,8 @@ def accessed_bytes(times: int, extent: int, lanes: int, bits: int, access_bits: 
 def psum_bytes(nest: Nest, machine: Machine, m: int, n: int) -> int:
     """Bytes accessed in the psum buffer when m×n sums are written or read once, one row of the array at a time."""
     fold = machine.fold
+    if nest.own_sums:
+        return 0
     if nest.mac_lanes:
         return bytes_of(m * n, machine.psum_bits)
     rows, across = (n, m) if fold.stationary == STATIONARY_IS else (m, n)

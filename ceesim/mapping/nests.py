@@ -23,11 +23,13 @@ class Operands:
         from_dram: for each source of the layer, whether it must be loaded.
         weights_pinned: whether the weights are on chip already.
         ofmap_to_dram: whether the result is stored.
+        are_scores: whether the result is the logits of an exit, which its decision reads.
     """
 
     from_dram: tuple[bool, ...]
     weights_pinned: bool
     ofmap_to_dram: bool
+    are_scores: bool = False
 
 
 _HEAD_UNIT: Final = {
@@ -96,6 +98,7 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
         has_macs=int(gemm is not None),
         mac_unit=int(unit),
         mac_lanes=0 if unit is Unit.ARRAY else lanes or 2**40,
+        own_sums=int(unit is Unit.EXIT and gemm is not None and operands.are_scores and images == 1),
         drain_unit=int(drain_unit),
         drain_lanes=lanes,
         drain_latency_cycles=latency_cycles,

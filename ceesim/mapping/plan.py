@@ -17,7 +17,7 @@ them is timed again (`banked`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,7 +42,9 @@ class PlannedLayer:
     """A layer with its loop nest, its tiling, and which of its sources come from DRAM.
 
     Args:
-        beside: maps in the activation buffer that leave its bands less room than they could use; its own result too.
+        held: bytes of the maps that are in the activation buffer meanwhile, its own results that stay there included.
+        bands_bytes: room there that its bands may take.
+        beside: those of `held` that leave its bands less room than they could use.
         alone: the tiling it would have without them; `choice` if there are none.
     """
 
@@ -50,6 +52,8 @@ class PlannedLayer:
     nest: Nest
     choice: Choice
     from_dram: tuple[bool, ...]
+    held: Mapping[str, int]
+    bands_bytes: int
     beside: tuple[str, ...]
     alone: Choice
 
@@ -155,7 +159,9 @@ def _attempt(
             if (to_dram and is_logits) or (not to_dram and (layer.output == output or layer.output in sent_away)):
                 continue
             room = free if to_dram or is_logits else free - ofmap_bytes
-            nest = nest_of(layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram), images)
+            nest = nest_of(
+                layer, hardware, Operands(from_dram, layer.main.name in pins.ops, to_dram, is_logits), images
+            )
             capacity = _capacity(nest, machine, hardware, pins, room)
             try:
                 choice = _choose(nest, machine, capacity, queue, costs) if room >= 0 else None
@@ -179,7 +185,10 @@ def _attempt(
         whole = _capacity(nest, machine, hardware, pins, hardware.buffers.activation_bytes - side_bytes)
         if whole != capacity:
             alone = _choose(nest, machine, whole, queue, costs) or choice
-        planned.append(PlannedLayer(layer, nest, choice, from_dram, beside if whole != capacity else (), alone))
+        beside = beside if whole != capacity else ()
+        held_bytes = {name: bytes_of(size) for name, size in (*held.items(), *layer.side_outputs)}
+        room = capacity.activation_bytes
+        planned.append(PlannedLayer(layer, nest, choice, from_dram, held_bytes, room, beside, alone))
         held.update(layer.side_outputs)
         held = {name: size for name, size in held.items() if last_use.get(name, -1) > i}
     return tuple(planned)

@@ -78,7 +78,7 @@ def cost_alone(nest: Nest, tiling: Tiling, machine: Machine, queue: Int64s, cost
     """
     stream = new_stream(max_rows(nest, tiling), len(costs) > 0)
     cursor = new_cursor()
-    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    emit(nest, tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine, stream, cursor)
     rows = cursor[ROW]
     cycles = execute_rows(

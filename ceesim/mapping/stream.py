@@ -88,7 +88,9 @@ class Place(NamedTuple):
     stored: int
     """Last store before this layer: only then are operands in DRAM complete, and staged tiles out of the way."""
     released: int
-    """Last drain before this layer: only then is its share of the activation buffer free."""
+    """Last drain of the backbone before this layer: only then is its share of the activation buffer free."""
+    cleared: int
+    """Last drain of a head on a unit of its own that must be over too, for what it reads lies in that share."""
 
 
 # Cursor: what the next layer inherits from the one before.
@@ -260,7 +262,7 @@ def flush_store(machine: Machine, stream: Int64s, cursor: Int64s) -> None:
     """Append the store that was held back so that the next tile's loads could go first."""
     if cursor[PENDING] == NONE:
         return
-    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], NONE, NONE, NONE, NONE)
+    place = Place(cursor[PENDING_LAYER], cursor[PENDING_SEGMENT], cursor[PENDING_GATE], NONE, NONE, NONE, NONE, NONE)
     row = put_transfer(
         machine, stream, cursor, place, False,
         cursor[PENDING_TILE], cursor[PENDING_BYTES], cursor[PENDING_RUNS], OFMAP_DRAM,

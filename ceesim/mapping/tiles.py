@@ -36,6 +36,9 @@ class Nest(NamedTuple):
     mac_unit: int
     mac_lanes: int
     """MACs per cycle of a unit other than the array; 0 on the array."""
+    own_sums: int
+    """Whether the sums are one input's scores in the exit unit, which holds them until it has decided, and not in the
+    psum buffer."""
     drain_unit: int
     drain_lanes: int
     """Element-ops per cycle, 0 for unlimited."""

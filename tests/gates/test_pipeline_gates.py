@@ -19,7 +19,7 @@ from ceesim.program.executor import execute
 from ceesim.sim.machine import simulate
 from ceesim.workload.ops import INPUT, conv
 from tests.lowering import lowered, nest
-from tests.networks import COST, hardware, small_network
+from tests.networks import COST, compiled, hardware, small_network
 
 CONV = conv("conv", INPUT, (4, 6, 4), 8, (1, 1))
 FAST_DMA: dict[str, Any] = {"dram__bandwidth": "100 GB/s", "dram__latency": 0, "dma__setup_cycles": 0, "dma__beat": 64,
@@ -158,3 +158,21 @@ def test_prefetch_reaches_as_far_as_the_two_halves() -> None:
     loads = (program.unit == Unit.LOAD) & (program.segment == 2)
     assert loads.sum() > 2
     assert 1 <= (loads & (timeline.start_cycles < decided)).sum() <= 2
+
+
+@pytest.mark.parametrize("pooling", ["fused", "separate"])
+def test_a_slow_exit_unit_holds_nobody_up_where_its_maps_have_room(pooling: str) -> None:
+    """And where they have none, the layer that would overwrite them waits."""
+    workload = small_network()
+
+    def backbone_ends(lanes: int, activation: int) -> int:
+        beside = {"placement": "dedicated", "lanes": lanes, "latency_cycles": 3, "exp_cycles": 2, "pooling": pooling}
+        buffers = {"weight": "64 KiB", "activation": activation, "psum": "64 KiB", "head": "64 KiB"}
+        accelerator = hardware(
+            exit_unit=beside, control__lookahead="speculate", residency="prefix", buffers=buffers
+        )  # pinned heads load nothing: loads are in order, and one of a head's would hold up those behind it
+        program = compiled(workload, accelerator)
+        return int(execute(program).finish_cycles[program.unit == Unit.VECTOR].max())
+
+    assert backbone_ends(1, 65536) == backbone_ends(64, 65536)
+    assert backbone_ends(1, 1200) > backbone_ends(64, 1200)

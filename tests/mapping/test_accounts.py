@@ -36,7 +36,7 @@ def of_a_tile(accelerator: Hardware, groups: int, m: int, k: int, n: int, first_
     (layer,) = fuse(workload, fuse_head_pools=True)
     nest = nest_of(layer, accelerator, Operands((True,), False, True))
     stream = new_stream(1, True)
-    place = Place(0, 1, NONE, 0, NONE, NONE, NONE)
+    place = Place(0, 1, NONE, 0, NONE, NONE, NONE, NONE)
     put_macs(nest, machine_of(accelerator), stream, new_cursor(), place, 0, groups, m, k, n, first_k, True)
     amounts: Int64s = stream[0, AMOUNTS:PLACE]
     return {amount: int(amounts[amount]) for amount in COUNTED}

@@ -351,7 +351,7 @@ def places_of(tiling: Tiling, *ops: Op) -> dict[int, list[list[int]]]:
     machine_ints = machine_of(hardware())
     loops = nest(hardware(), *ops, stored=True)
     stream, cursor = new_stream(max_rows(loops, tiling), True), new_cursor()
-    emit(loops, tiling, machine_ints, Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    emit(loops, tiling, machine_ints, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine_ints, stream, cursor)
     moves = [row for row in stream[: cursor[ROW]].tolist() if row[UNIT] <= Unit.STORE]
     return {

@@ -105,7 +105,7 @@ def _by_operand(
 ) -> list[list[int]]:
     """Bytes of the weights, of the ifmap and of the ofmap, from the first byte of each on, as they are moved."""
     stream, cursor = new_stream(max_rows(loops, tiling), True), new_cursor()
-    emit(loops, tiling, machine_of(accelerator), Place(0, 1, NONE, NONE, NONE, NONE, NONE), stream, cursor)
+    emit(loops, tiling, machine_of(accelerator), Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
     flush_store(machine_of(accelerator), stream, cursor)
     extents = extents_of(stream[: cursor[ROW]], [Tensors(((INPUT, 1),), "weight", "result", products)])
     pages = [int(page) for page in np.unique(extents[:, Extent.ADDRESS] // PAGE_BYTES)]

@@ -1,6 +1,7 @@
 """No buffer ever holds more than its size: told from the commands of whole programs, and of the tightest cases."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -73,17 +74,13 @@ def test_a_batch_that_loses_members_uses_the_room_they_leave(size: int) -> None:
         assert held["activation"] > size // 2
 
 
-@given(
-    networks(max_ops=9, max_exits=3),
-    accelerators(
-        exit_unit__placement="dedicated",
-        exit_unit__pooling="separate",
-        control__lookahead="speculate",
-        buffers=ROOMY | {"activation": 300},
-    ),
-)
+@pytest.mark.parametrize("size", [256, 300, 600])
+@given(networks(max_ops=9, max_exits=3), st.data())
 @settings(max_examples=40)
-def test_backbone_and_heads_at_the_same_time(workload: Workload, accelerator: Hardware) -> None:
+def test_backbone_and_heads_at_the_same_time(size: int, workload: Workload, data: st.DataObject) -> None:
+    side_by_side: dict[str, Any] = {"exit_unit__placement": "dedicated", "control__lookahead": "speculate"}
+    buffers = ROOMY | {"activation": size, "psum": data.draw(st.sampled_from((512, 65536)))}
+    accelerator = data.draw(accelerators(buffers=buffers, **side_by_side))
     assert_fits(compiled(workload, accelerator), workload, accelerator)
 
 
