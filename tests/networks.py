@@ -174,14 +174,18 @@ def _ops(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape], back
         kernel = (draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, width))))
         stride = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
         padding = (draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2)))
+        after = draw(st.sampled_from((None, (kernel[0] // 2, kernel[1] // 2 + 1))))
         if kind == "pool":
-            return pool(name, source, shape, kernel, stride, padding, average=draw(st.booleans()))
+            return pool(name, source, shape, kernel, stride, padding, average=draw(st.booleans()), padding_after=after)
         groups, out_channels = 1, draw(st.integers(1, 12))
         if kind == "depthwise":
             groups, out_channels = channels, channels
         elif kind == "grouped" and channels % 2 == 0:
             groups, out_channels = 2, 2 * draw(st.integers(1, 6))
-        return conv(name, source, shape, out_channels, kernel, stride, padding, groups=groups, bias=draw(st.booleans()))
+        bias = draw(st.booleans())
+        return conv(
+            name, source, shape, out_channels, kernel, stride, padding, groups=groups, bias=bias, padding_after=after
+        )
     if kind == "adaptive":
         return adaptive_average_pool(name, source, shape, (draw(st.integers(1, height)), draw(st.integers(1, width))))
     if kind == "add":

@@ -91,9 +91,16 @@ def export(
 
 def _warn_of_shared_weights(graph: Graph, name: str) -> None:
     users: dict[str, list[str]] = {}
+    stored = dict(
+        graph.constants
+    )  # and what is made of stored tensors alone: that is worked out once, before any input
     for call in graph.calls:
-        for constant in {ref.name for ref in call.refs} & graph.constants.keys():
-            if len(graph.constants[constant]) > 1:
+        read = {ref.name for ref in call.refs}
+        if read and read <= stored.keys():
+            stored[call.name] = call.shape
+            continue
+        for constant in read & stored.keys():
+            if len(stored[constant]) > 1:
                 users.setdefault(constant, []).append(call.label)
     shared = [labels for labels in users.values() if len(labels) > 1]
     if shared:
@@ -243,6 +250,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.export")
             yield
     finally:
         logging.disable(level)

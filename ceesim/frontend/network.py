@@ -12,6 +12,7 @@ Source of the head: Wang, Li, Zhang, arXiv 2309.13443, Table I and §III.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ from ceesim.frontend.taps import check_heads, check_names, described, dry_pass
 if TYPE_CHECKING:
     from ceesim.exits.policy_file import PolicyLike
     from ceesim.exits.trace import ExitTrace
+
+
+class AxesWarning(UserWarning):
+    """A tapped map seems to have its channels on another axis than a head reads them from."""
 
 
 class ExitHead(nn.Module):
@@ -102,7 +107,9 @@ class ExitNetwork(nn.Module):
         check_names(backbone, self.taps)
         outputs, self._own_exits = dry_pass(backbone, self.taps, num_classes, self.input_shape)
         if heads is None:
-            heads = [_head(name, output, num_classes, pool) for name, output in outputs.items()]
+            heads = []
+            for name, output in outputs.items():
+                heads.append(_head(name, output, num_classes, pool))  # a loop, for its warnings count frames
         else:
             check_heads(heads, outputs, num_classes, type(backbone).__name__)
         self.heads = nn.ModuleList(heads)
@@ -221,4 +228,12 @@ def _head(name: str, output: object, num_classes: int, pool: int) -> ExitHead:
             "[batch, features]",
             fix="give heads=[…], one module per tap",
         )
-    return ExitHead(tuple(output.shape), num_classes, pool=pool).to(output)
+    shape = tuple(output.shape)
+    if output.ndim == 4 and shape[1] == shape[2] != shape[3]:
+        warnings.warn(
+            f"what {name} puts out, {shape}, looks like channels last; its head takes axis 1, of {shape[1]}, for the "
+            "channels: tap what is behind a permutation, or give heads=[…]",
+            AxesWarning,
+            stacklevel=3,
+        )
+    return ExitHead(shape, num_classes, pool=pool).to(output)

@@ -102,6 +102,13 @@ def dry_pass(
             got=f"taps {', '.join(taps)} that ran as {', '.join(ran) or 'nothing'}",
             fix="list them in the order they run; where a module runs several times, tap an nn.Identity of its own",
         )
+    if isinstance(final, Mapping):
+        raise WorkloadError(
+            "the backbone returns a record, not logits",
+            where=where,
+            got=f"{type(final).__name__} with {', '.join(map(str, final))}",
+            fix="wrap it in a module whose forward returns the logits alone, such as backbone(x).logits",
+        )
     logits = final if isinstance(final, tuple | list) and not taps else (final,)
     if any(not isinstance(row, Tensor) or tuple(row.shape) != (1, num_classes) for row in logits):
         raise WorkloadError(

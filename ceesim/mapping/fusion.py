@@ -31,8 +31,24 @@ _MULTIPLIES: Final = {
     OpKind.AVERAGE_POOL: 1,
     OpKind.ADAPTIVE_AVERAGE_POOL: 1,
 }
-_MULTIPLYING: Final = {Function.MULTIPLY, Function.HARDSWISH, Function.HARDSIGMOID, Function.LEAKY_RELU}
-_EXPONENTIAL: Final = {Function.SIGMOID, Function.TANH, Function.GELU, Function.SILU}
+_MULTIPLYING: Final = {
+    Function.MULTIPLY,
+    Function.DIVIDE,
+    Function.HARDSWISH,
+    Function.HARDSIGMOID,
+    Function.LEAKY_RELU,
+}
+_EXPONENTIAL: Final = {  # or read from a table of the same kind, as a root is
+    Function.SIGMOID,
+    Function.TANH,
+    Function.GELU,
+    Function.SILU,
+    Function.EXP,
+    Function.SQRT,
+    Function.ELU,
+    Function.MISH,
+    Function.SOFTPLUS,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,10 @@ class OpKind(StrEnum):
 
 
 class Function(StrEnum):
-    """What an elementwise op computes, per element; `add` is a sum or a difference."""
+    """What an elementwise op computes, per element.
+
+    `add` is a sum or a difference, `maximum` also a minimum, `sqrt` also its reciprocal.
+    """
 
     ADD = "add"
     MULTIPLY = "multiply"
@@ -54,6 +57,15 @@ class Function(StrEnum):
     HARDSWISH = "hardswish"
     HARDSIGMOID = "hardsigmoid"
     LEAKY_RELU = "leaky_relu"
+    DIVIDE = "divide"
+    MAXIMUM = "maximum"
+    CLAMP = "clamp"
+    ABS = "abs"
+    EXP = "exp"
+    SQRT = "sqrt"
+    ELU = "elu"
+    MISH = "mish"
+    SOFTPLUS = "softplus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +85,24 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a convolution or a pool slides over its ifmap: (height, width) pairs."""
+    """What a convolution or a pool slides over its ifmap: (height, width) pairs.
+
+    Args:
+        padding: rows above the map and columns on its left.
+        padding_after: rows below it and columns on its right; None if they are as many.
+    """
 
     kernel_size: Pair
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    padding_after: Pair | None = None
 
     def slide(self, size: Pair) -> Pair:
         """Height and width of the ofmap over an ifmap of this height and width."""
+        before, after = self.padding, self.padding_after or self.padding
         height, width = (
-            (size[axis] + 2 * self.padding[axis] - self.dilation[axis] * (self.kernel_size[axis] - 1) - 1)
+            (size[axis] + before[axis] + after[axis] - self.dilation[axis] * (self.kernel_size[axis] - 1) - 1)
             // self.stride[axis]
             + 1
             for axis in (0, 1)
@@ -191,9 +210,10 @@ def conv(
     dilation: Pair = (1, 1),
     groups: int = 1,
     bias: bool = False,
+    padding_after: Pair | None = None,
 ) -> Op:
     """2-d convolution over `shape` = (in_channels, height, width)."""
-    window = Window(kernel_size, stride, padding, dilation)
+    window = Window(kernel_size, stride, padding, dilation, padding_after)
     output = (out_channels, *window.slide((shape[1], shape[2]))) if len(shape) == 3 else ()
     return Op(name, OpKind.CONV, (source,), (shape,), output, window=window, groups=groups, bias=bias)
 
@@ -217,9 +237,10 @@ def pool(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     average: bool = False,
+    padding_after: Pair | None = None,
 ) -> Op:
     """Max or average pool with a fixed window; average windows count their padding, as PyTorch does by default."""
-    window = Window(kernel_size, stride, padding, dilation)
+    window = Window(kernel_size, stride, padding, dilation, padding_after)
     output = (shape[0], *window.slide((shape[1], shape[2]))) if len(shape) == 3 else ()
     kind = OpKind.AVERAGE_POOL if average else OpKind.MAX_POOL
     return Op(name, kind, (source,), (shape,), output, window=window)
@@ -301,7 +322,7 @@ def _check(op: Op) -> None:
     sizes = [*op.output_shape, op.groups, *window.kernel_size, *window.stride, *window.dilation]
     sizes += [size for shape in op.input_shapes for size in shape]
     if not all(0 < size <= LARGEST_DIMENSION for size in sizes) or not all(
-        0 <= pad <= LARGEST_DIMENSION for pad in window.padding
+        0 <= pad <= LARGEST_DIMENSION for pad in (*window.padding, *(window.padding_after or ()))
     ):
         raise refuse("a dimension is out of range", got=f"{op.input_shapes} → {op.output_shape}", expected="positive")
     if not op.output_shape or not all(op.input_shapes):

@@ -24,6 +24,7 @@ class _WindowRecord(_Strict):
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    padding_after: Pair | None = None
 
 
 class _OpRecord(_Strict):
@@ -69,10 +70,18 @@ def to_json(workload: Workload) -> dict[str, Any]:
         "output": workload.output,
         "exits": [asdict(exit_) for exit_ in workload.exits],
         "ops": [
-            {key: value for key, value in asdict(op).items() if key in _DEFAULTS and value != _DEFAULTS[key]}
+            {
+                key: _but_none(value) if key == "window" else value
+                for key, value in asdict(op).items()
+                if key in _DEFAULTS and value != _DEFAULTS[key]
+            }
             for op in workload.ops
         ],
     }
+
+
+def _but_none(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def from_json(record: object) -> Workload:

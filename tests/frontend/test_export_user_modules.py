@@ -248,6 +248,41 @@ class Perceptron(nn.Module):
         return self.second(self.norm(self.first(features)).clamp(min=0))
 
 
+class Ported(nn.Module):
+    """As other frameworks pad: zeros of their own, more of them behind than before, pools that hang over the edge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2), nn.ReLU())
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.pad, self.depthwise = nn.ConstantPad2d((1, 2, 1, 2), 0.0), nn.Conv2d(8, 8, 5, groups=8)
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.pool(self.stem(images))
+        return self.fc(self.depthwise(self.pad(x)).mean((2, 3)))
+
+
+class Normalising(nn.Module):
+    """Vectors of length one, a response normalised over the map, a norm of tokens' features, sums and quotients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+        self.instance = nn.InstanceNorm2d(8, affine=True)
+        self.tokens, self.norm = nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8)
+        self.gamma, self.fc = nn.Parameter(torch.zeros(8, 1, 1)), nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.instance(self.stem(images))
+        length = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        x = F.elu(self.gamma * (x * (length / (length.mean(1, keepdim=True) + 1e-6))) + x)
+        y = self.tokens(x.flatten(2).transpose(1, 2))
+        y = F.normalize(self.norm(y.flatten(0, 1)).reshape_as(y), dim=-1)
+        weights = torch.exp(y)
+        return self.fc((y * weights / weights.sum(1, keepdim=True)).sum(1))
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "squeeze_excite": (SqueezeExcite, (3, 32, 32)),
     "dense": (Dense, (3, 16, 16)),
@@ -262,6 +297,8 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "handwritten": (Handwritten, (3, 16, 16)),
     "convnext": (ConvNext, (3, 16, 16)),
     "perceptron": (Perceptron, (64,)),
+    "ported": (Ported, (3, 19, 19)),
+    "normalising": (Normalising, (3, 16, 16)),
 }
 
 
@@ -295,6 +332,7 @@ STORED_BESIDES_PARAMETERS = {
     "causal": 9 * 9 * 2,  # the two masks
     "audio": -8,
     "perceptron": -32,
+    "normalising": -8,
 }
 
 
@@ -324,3 +362,15 @@ def test_export_leaves_the_module_as_it_was() -> None:
     assert module.training
     assert not module.bn1.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_zeros_and_windows_over_the_edge_cost_no_copy() -> None:
+    _, workload = exported("ported")
+    assert {op.kind for op in workload.ops} == {
+        OpKind.CONV,
+        OpKind.ELEMENTWISE,
+        OpKind.MAX_POOL,
+        OpKind.ADAPTIVE_AVERAGE_POOL,
+        OpKind.RESHAPE,
+        OpKind.LINEAR,
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
 
 from ceesim.errors import OutputError
@@ -18,6 +18,7 @@ from ceesim.frontend.export import export
 from ceesim.frontend.measure import audit as audits
 from ceesim.frontend.measure import ncu, perf_events
 from ceesim.frontend.measure.audit import FlopsAudit, audit
+from ceesim.frontend.measure.calls import flop_counter_total
 from ceesim.frontend.measure.perf_events import UnavailableError
 from ceesim.workload.network import Workload
 
@@ -39,6 +40,31 @@ def test_exact_counters_agree(workload: Workload) -> None:
         ("3", LINEAR, LINEAR, LINEAR),
     ]
     assert found.total == found.flop_counter == CONV + LINEAR
+
+
+def test_a_parameter_handed_from_module_to_module_is_counted_around() -> None:
+    """PyTorch's tracker of modules looks for its gradient, and there is none."""
+
+    class Join(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor, token: Tensor) -> Tensor:
+            return torch.cat([token.expand(len(x), -1, -1), self.inner(x)], 1)
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.join, self.fc = nn.Parameter(torch.zeros(1, 1, 8)), Join(), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.fc(self.join(x, self.token.expand(len(x), -1, -1))[:, 0])
+            return logits
+
+    module = Outer().eval()
+    assert flop_counter_total(module, torch.zeros(1, 5, 8)) == 2 * (5 * 64 + 32)
+    assert all(parameter.requires_grad for parameter in module.parameters())
 
 
 def test_a_miscount_of_ours_is_found() -> None:

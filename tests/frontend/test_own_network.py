@@ -187,11 +187,11 @@ def test_inputs_that_meet_in_their_batch_are_refused(axis: int) -> None:
 
 def test_a_network_that_cannot_be_exported_is_refused_before_it_runs() -> None:
     passes = []
-    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ELU(), nn.Flatten(), nn.Linear(144, 4))
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Flatten(), nn.Linear(576, 4))
     backbone.register_forward_hook(lambda *_: passes.append(1))
     network = ceesim.ExitNetwork(backbone, taps=["0"], num_classes=4, input_shape=(3, 8, 8))
     before = len(passes)
-    with pytest.raises(WorkloadError, match="elu"):
+    with pytest.raises(WorkloadError, match="upsample"):
         network.trace(IMAGES, LABELS, dataset="noise", split="test", batch=1)
     assert len(passes) - before <= 2
 
@@ -262,12 +262,24 @@ def test_classifiers_of_training_alone_are_refused_in_words() -> None:
     assert error.value.fix
 
 
+class Recording(nn.Module):
+    """Returns its logits by name, as many libraries do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 4)
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.last(inputs)}
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
         (lambda: ceesim.ExitNetwork(nn.Conv2d(1, 4, 3), [], 4, input_shape=(3, 8, 8)), "does not run on one input"),
         (lambda: ceesim.ExitNetwork(nn.Bilinear(3, 3, 4), [], 4, input_shape=(3,)), "does not run on one input"),
         (lambda: ceesim.ExitNetwork(nn.Linear(3, 1), [], 1, input_shape=(3,)), "one class leaves nothing to decide"),
+        (lambda: ceesim.ExitNetwork(Recording(), [], 4, input_shape=(3,)), "returns a record, not logits"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused_in_words(build: Any, words: str) -> None:
@@ -304,3 +316,26 @@ def test_logits_are_float32_on_a_gpu_too(network: ceesim.ExitNetwork) -> None:
     network.train().backbone.register_forward_hook(look)
     network.trace(IMAGES, LABELS, dataset="noise", split="test")
     assert seen == {(False, False, False)}
+
+
+class ChannelsLast(nn.Module):
+    """A norm of features, as vision transformers with windows have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.last = nn.Conv2d(3, 12, 2, 2), nn.LayerNorm(12), nn.Linear(12, 4)
+        self.back = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.norm(self.stem(images).permute(0, 2, 3, 1))
+        logits: Tensor = self.last(self.back(x.permute(0, 3, 1, 2)).mean((2, 3)))
+        return logits
+
+
+def test_a_head_that_would_read_rows_for_channels_is_noted(recwarn: pytest.WarningsRecorder) -> None:
+    ceesim.ExitNetwork(ChannelsLast(), ["norm"], 4, input_shape=(3, 8, 8))
+    (noted,) = recwarn
+    assert "norm puts out, (1, 4, 4, 12), looks like channels last" in str(noted.message)
+    assert noted.filename == __file__
+    ceesim.ExitNetwork(ChannelsLast(), ["back"], 4, input_shape=(3, 8, 8))
+    assert len(recwarn) == 1

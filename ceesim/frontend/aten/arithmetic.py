@@ -1,26 +1,23 @@
 """The rules of functions that compute: which op, or ops, each of them is.
 
-BatchNorm vanishes into the convolution or linear layer that it alone follows, and is a product and a sum with
-constants anywhere else. Attention is a product, a scaling, a softmax and a product.
+Norms are in `norms`. Attention is a product, a scaling, a softmax and a product.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import Final
 
 from ceesim.frontend.aten.conversion import Conversion, Rule, Value, without_batch
-from ceesim.frontend.aten.graph import Call, Ref, RefusedError
+from ceesim.frontend.aten.graph import Argument, Call, Ref, RefusedError, read_by
 from ceesim.workload.ops import (
     Function,
-    OpKind,
+    Pair,
     Shape,
     adaptive_average_pool,
     broadcast,
     conv,
     elementwise,
-    layer_norm,
     linear,
     matmul,
     pool,
@@ -59,8 +56,17 @@ def _convolution(net: Conversion, call: Call) -> Value:
         padding = call.pair("padding")
     bias = call.arguments["bias"] is not None
     stride = call.pair("stride")
-    op = conv(call.label, source.op, shape, out_channels, (height, width), stride, padding, dilation, groups, bias)
+    first, last = _around(net, call, padding)
+    op = conv(call.label, source.op, shape, out_channels, (height, width), stride, first, dilation, groups, bias, last)
     return net.add(op)
+
+
+def _around(net: Conversion, call: Call, padding: Pair) -> tuple[Pair, Pair | None]:
+    """Padding before and after the map, that of a call before this one included; the latter None if they are alike."""
+    before, after = net.margins.get(read_by(call), ((0, 0), (0, 0)))
+    first = (padding[0] + before[0], padding[1] + before[1])
+    last = (padding[0] + after[0], padding[1] + after[1])
+    return first, None if last == first else last
 
 
 def _linear(net: Conversion, call: Call) -> Value:
@@ -70,36 +76,27 @@ def _linear(net: Conversion, call: Call) -> Value:
     return net.add(linear(call.label, source.op, source.shape, weight.shape[0], call.arguments["bias"] is not None))
 
 
-def _batch_norm(net: Conversion, call: Call) -> Value:
-    if call.arguments.get("training"):
-        raise RefusedError("it normalises with the statistics of its batch")
-    source, name = net.operand(call, "input"), call.refs[0].name
-    maker = net.ops.get(net.makers.get(name, ""))
-    # behind a linear layer of many rows it normalises over the rows, and does not fold
-    folds = maker is not None and (
-        maker.kind is OpKind.CONV or (maker.kind is OpKind.LINEAR and len(maker.output_shape) == 1)
-    )
-    if maker is not None and folds and net.readers[name] == 1:
-        net.ops[maker.name] = replace(maker, bias=True)
-        return source
-    num_channels = net.num_constants(call, "running_mean")
-    value = source
-    for step, function in (("scale", Function.MULTIPLY), ("shift", Function.ADD)):
-        op = elementwise(f"{call.label}.{step}", (value.op,), value.shape, function, num_constants=num_channels)
-        value = net.add(op)
-    return value
-
-
 def _pool(*, average: bool) -> Rule:
     def rule(net: Conversion, call: Call) -> Value:
         source, shape = _map(net, call, "self")
         kernel = call.pair("kernel_size")
         stride, padding = call.pair("stride", kernel), call.pair("padding")
         dilation = (1, 1) if average else call.pair("dilation")
-        op = pool(call.label, source.op, shape, kernel, stride, padding, dilation, average)
-        if prod(op.output_shape) != prod(call.shape):
-            raise RefusedError("ceil_mode adds windows that hang over the edge")
-        return net.add(op)
+        first, last = _around(net, call, padding)
+        if call.arguments.get("ceil_mode"):  # windows that hang over the edge are windows over so much more padding
+            made = (1, call.shape[-1]) if call.is_1d else call.shape[-2:]
+            over = [
+                (made[axis] - 1) * stride[axis]
+                + dilation[axis] * (kernel[axis] - 1)
+                + 1
+                - shape[1 + axis]
+                - first[axis]
+                for axis in (0, 1)
+            ]
+            least = last or first
+            most = (max(least[0], over[0]), max(least[1], over[1]))
+            last = None if most == first else most
+        return net.add(pool(call.label, source.op, shape, kernel, stride, first, dilation, average, last))
 
     return rule
 
@@ -118,11 +115,12 @@ def _adaptive_max_pool(net: Conversion, call: Call) -> Value:
     return net.add(pool(call.label, source.op, shape, kernel, kernel))
 
 
-def _reduced(net: Conversion, call: Call) -> tuple[Value, Shape]:
-    """The operand as one map, the axes that the call reduces behind the others."""
-    if "other" in call.arguments:
-        raise RefusedError("of two tensors it has no op")
-    value, shape = net.operand(call, "self"), net.shape(call.arguments["self"])
+def _reduced(net: Conversion, call: Call, value: Value | None = None) -> tuple[Value, Shape]:
+    """The operand, or what was made of it, as one map, the axes that the call reduces behind the others."""
+    if not call.shape:
+        raise RefusedError("it makes one number of all values")
+    shape = net.shape(call.arguments["self"])
+    value = value or net.operand(call, "self")
     axes = sorted({axis % len(shape) for axis in call.integers("dim")}) or list(range(len(shape)))
     kept = prod(size for axis, size in enumerate(shape) if axis not in axes)
     trailing = axes == list(range(len(shape) - len(axes), len(shape)))
@@ -135,7 +133,19 @@ def _mean(net: Conversion, call: Call) -> Value:
     return net.add(adaptive_average_pool(call.label, source.op, shape, (1, 1)))
 
 
+def _vector_norm(net: Conversion, call: Call) -> Value:
+    if call.arguments.get("ord", 2) != 2:
+        raise RefusedError("the only norm known is the Euclidean one")
+    source = net.operand(call, "self")
+    squares = elementwise(f"{call.label}.square", (source.op, source.op), source.shape, Function.MULTIPLY)
+    reduced, shape = _reduced(net, call, net.add(squares))
+    total = net.add(adaptive_average_pool(call.label, reduced.op, shape, (1, 1)))
+    return net.add(elementwise(f"{call.label}.root", (total.op,), total.shape, Function.SQRT))
+
+
 def _maximum(net: Conversion, call: Call) -> Value:
+    if "other" in call.arguments:
+        return _binary(Function.MAXIMUM)(net, call)
     source, shape = _reduced(net, call)
     return net.add(pool(call.label, source.op, shape, (shape[1], shape[2]), (1, 1)))
 
@@ -149,41 +159,54 @@ def _activation(function: Function) -> Rule:
     return rule
 
 
-_BOUNDS: Final = {"hardtanh": ("min_val", "max_val"), "clamp": ("min", "max"), "clamp_min": ("min", "max")}
+_BOUNDS: Final = {
+    "hardtanh": ("min_val", "max_val"),
+    "clamp": ("min", "max"),
+    "clamp_min": ("min", "max"),
+    "clamp_max": ("min", "max"),
+}
+_CLAMPS: Final[dict[tuple[Argument, ...], Function]] = {(0, None): Function.RELU, (0, 6): Function.RELU6}
 
 
 def _clamp(net: Conversion, call: Call) -> Value:
-    lowest, highest = (call.arguments.get(key) for key in _BOUNDS[call.function])
-    if lowest != 0 or highest not in (None, 6):
-        raise RefusedError(f"it clamps to {lowest}…{highest}; ReLU and ReLU6 are known")
-    return _activation(Function.RELU6 if highest else Function.RELU)(net, call)
+    bounds = tuple(call.arguments.get(key) for key in _BOUNDS[call.function])
+    if any(isinstance(bound, Ref) for bound in bounds):
+        raise RefusedError("its bounds are tensors")
+    return _activation(_CLAMPS.get(bounds, Function.CLAMP))(net, call)
 
 
 def _binary(function: Function) -> Rule:
     def rule(net: Conversion, call: Call) -> Value:
         if call.arguments.get("alpha", 1) not in (1, -1):
             raise RefusedError(f"it scales an operand by alpha = {call.arguments['alpha']}; write the product")
-        if call.function == "div":
-            if isinstance(call.arguments["other"], Ref) and not net.constant(call, "other"):
-                raise RefusedError("it divides by an activation")
-            if call.arguments.get("rounding_mode") is not None:
-                raise RefusedError("it rounds")
+        if call.arguments.get("rounding_mode") is not None:
+            raise RefusedError("it rounds")
+        divides = (
+            call.function == "div" and isinstance(call.arguments["other"], Ref) and not net.constant(call, "other")
+        )
         operands = [value for ref in call.refs if isinstance(value := net.values[ref.name], Value)]
         sources, shapes = tuple(value.op for value in operands), tuple(value.shape for value in operands)
         target = without_batch(call.shape)
         if broadcast(shapes) != target:
             raise RefusedError(f"its operands {shapes} become {target} only with the help of a constant")
         num_constants = net.num_constants(call, "self", "other", "mask")
-        return net.add(elementwise(call.label, sources, target, function, shapes, num_constants))
+        made = Function.DIVIDE if divides else function
+        return net.add(elementwise(call.label, sources, target, made, shapes, num_constants))
 
     return rule
 
 
-def _square(net: Conversion, call: Call) -> Value:
-    if call.arguments.get("exponent", 2) != 2:
-        raise RefusedError("squares are the only powers known")
-    source = net.operand(call, "self")
-    return net.add(elementwise(call.label, (source.op, source.op), source.shape, Function.MULTIPLY))
+def _power(net: Conversion, call: Call) -> Value:
+    exponent, source = call.arguments.get("exponent", 2), net.operand(call, "self")
+    if exponent in (0.5, -0.5):
+        return _activation(Function.SQRT)(net, call)
+    if exponent not in (2, 3, 4):
+        raise RefusedError(f"roots and powers of 2 to 4 are known, not of {exponent}")
+    square = net.add(elementwise(call.label, (source.op, source.op), source.shape, Function.MULTIPLY))
+    if exponent == 2:
+        return square
+    other = source if exponent == 3 else square
+    return net.add(elementwise(call.label, (square.op, other.op), source.shape, Function.MULTIPLY))
 
 
 def _softmax(net: Conversion, call: Call) -> Value:
@@ -195,19 +218,8 @@ def _softmax(net: Conversion, call: Call) -> Value:
     return net.add(softmax(call.label, source.op, source.shape))
 
 
-def _layer_norm(net: Conversion, call: Call) -> Value:
-    source = net.operand(call, "input")
-    row = prod(call.integers("normalized_shape"))
-    rows = source.shape if source.shape[-1] == row else (prod(source.shape) // row, row)
-    source = net.view(f"{call.label}.view", source, (1, *rows))
-    return net.add(layer_norm(call.label, source.op, source.shape, net.num_constants(call, "weight", "bias")))
-
-
-def _group_norm(net: Conversion, call: Call) -> Value:
-    """A layer norm of each group of channels."""
-    source, groups = net.operand(call, "input"), call.integer("num_groups")
-    source = net.view(f"{call.label}.view", source, (1, groups, prod(source.shape) // groups))
-    return net.add(layer_norm(call.label, source.op, source.shape, net.num_constants(call, "weight", "bias")))
+def _recurrent(_net: Conversion, _call: Call) -> Value:
+    raise RefusedError("recurrent layers have no op")
 
 
 def _product(left: str, right: str) -> Rule:
@@ -259,7 +271,14 @@ _ACTIVATIONS: Final = {
     "hardsigmoid": Function.HARDSIGMOID,
     "leaky_relu": Function.LEAKY_RELU,
     "prelu": Function.LEAKY_RELU,
+    **dict.fromkeys(("elu", "selu", "celu"), Function.ELU),
+    "mish": Function.MISH,
+    "softplus": Function.SOFTPLUS,
+    "exp": Function.EXP,
+    **dict.fromkeys(("sqrt", "rsqrt"), Function.SQRT),
+    "abs": Function.ABS,
     "neg": Function.MULTIPLY,
+    "reciprocal": Function.DIVIDE,
 }
 _BINARIES: Final = {
     "add": Function.ADD,
@@ -267,7 +286,8 @@ _BINARIES: Final = {
     "rsub": Function.ADD,
     "masked_fill": Function.ADD,  # of minus infinity
     "mul": Function.MULTIPLY,
-    "div": Function.MULTIPLY,  # by the reciprocal
+    "div": Function.MULTIPLY,  # by the reciprocal, if that is stored
+    **dict.fromkeys(("maximum", "minimum"), Function.MAXIMUM),
 }
 
 ARITHMETIC: Final[dict[str, Rule]] = {
@@ -277,19 +297,18 @@ ARITHMETIC: Final[dict[str, Rule]] = {
     **dict.fromkeys(("mm", "bmm"), _product("self", "mat2")),
     "addmm": _add_product,
     "scaled_dot_product_attention": _attention,
-    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), _batch_norm),
-    **dict.fromkeys(("layer_norm", "native_layer_norm"), _layer_norm),
-    "group_norm": _group_norm,
-    **dict.fromkeys(("softmax", "_softmax"), _softmax),
+    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool2d_with_indices"), _pool(average=False)),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), _pool(average=True)),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive_average_pool),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), _adaptive_max_pool),
-    "mean": _mean,
+    **dict.fromkeys(("mean", "sum"), _mean),
+    "linalg_vector_norm": _vector_norm,
     **dict.fromkeys(("amax", "max"), _maximum),
     **{name: _activation(function) for name, function in _ACTIVATIONS.items()},
     **dict.fromkeys(_BOUNDS, _clamp),
     **{name: _binary(function) for name, function in _BINARIES.items()},
-    **dict.fromkeys(("square", "pow"), _square),
+    **dict.fromkeys(("square", "pow"), _power),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
 }
 """The rule of each function, by its name in ATen."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TypeAlias
 
-from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, RefusedError
-from ceesim.workload.ops import INPUT, Op, Shape, reshape
+from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, RefusedError, read_by
+from ceesim.workload.ops import INPUT, Op, Pair, Shape, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Conversion:
         values: what each tensor converted so far is.
         makers: the op that does the work of a call, by the call's name; views behind it apart.
         readers: how many arguments and outputs name a tensor.
+        margins: what lies around a tensor that stands for its operand, read by windows alone: rows and columns before
+            and after, ((top, left), (bottom, right)).
     """
 
     graph: Graph
@@ -53,6 +55,7 @@ class Conversion:
     makers: dict[str, str] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
+    margins: dict[str, tuple[Pair, Pair]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.values[self.graph.input] = Value(INPUT, self.graph.input_shape)
@@ -91,11 +94,20 @@ class Conversion:
         """
         argument = call.arguments[key]
         value = self.values[argument.name] if isinstance(argument, Ref) else None
-        if not isinstance(value, Value):
+        if not isinstance(value, Value) or not isinstance(argument, Ref):
             raise RefusedError(f"its {key} is no activation")
-        if prod(value.shape) < prod(self.shape(argument)):
+        if prod(value.shape) < prod(self.shape(argument)) and argument.name not in self.margins:
             raise RefusedError(f"it reads {value.shape} expanded to {self.shape(argument)}")
         return value
+
+    def is_read_once(self, name: str) -> bool:
+        """Whether what made the tensor `name` has no other reader, also not through a call that hands it on."""
+        while self.readers[name] == 1:
+            source = read_by(self.calls[name]) if name in self.calls else ""
+            if source not in self.makers or self.makers[source] != self.makers[name]:
+                return True
+            name = source
+        return False
 
     def constant(self, call: Call, key: str) -> Constant | None:
         """The stored tensor that the argument `key` names; None if it is something else."""

@@ -13,12 +13,15 @@ from ceesim.frontend.aten.arithmetic import ARITHMETIC
 from ceesim.frontend.aten.conversion import Constant, Conversion, Value, without_batch
 from ceesim.frontend.aten.graph import Call, Graph, RefusedError
 from ceesim.frontend.aten.layout import LAYOUT, WHOLE
+from ceesim.frontend.aten.norms import NORMS
 from ceesim.workload.ops import Op
 
-_RULES: Final = ARITHMETIC | LAYOUT
+_RULES: Final = ARITHMETIC | NORMS | LAYOUT
 _RANDOM: Final = frozenset(
     {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "multinomial"}
 )
+
+_MOST_PLACES: Final = 4
 
 KNOWN: Final = frozenset(_RULES)
 """ATen functions that have a rule; others may be decomposed into these."""
@@ -32,15 +35,15 @@ def convert(graph: Graph) -> tuple[tuple[Op, ...], tuple[str, ...]]:
             is no activation.
     """
     net = Conversion(graph)
-    errors = []
+    refused: dict[str, list[str]] = {}
     for call in graph.calls:
         try:
             net.values[call.name] = _converted(net, call)
         except (RefusedError, WorkloadError) as error:
-            errors.append(WorkloadError(f"cannot price {call.function}: {error}", where=call.place))
+            refused.setdefault(f"cannot price {call.function}: {error}", []).append(call.place)
             net.values[call.name] = Value(call.name, without_batch(call.shape))  # go on, to find the others
-    if errors:
-        raise collected(errors)
+    if refused:
+        raise collected([WorkloadError(why, where=_listed(places)) for why, places in refused.items()])
     outputs = []
     for number, name in enumerate(graph.outputs, 1):
         output = net.values[name]
@@ -48,6 +51,13 @@ def convert(graph: Graph) -> tuple[tuple[Op, ...], tuple[str, ...]]:
             raise WorkloadError(f"output {number} is not computed from the input", got=name)
         outputs.append(output.op)
     return tuple(net.ops.values()), tuple(outputs)
+
+
+def _listed(places: list[str]) -> str:
+    """The places, in order; of a cause that a network repeats in every block, the first few."""
+    distinct = list(dict.fromkeys(places))
+    more = len(distinct) - _MOST_PLACES
+    return "; ".join(distinct[:_MOST_PLACES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _converted(net: Conversion, call: Call) -> Value | Constant:
@@ -58,7 +68,7 @@ def _converted(net: Conversion, call: Call) -> Value | Constant:
     if call.function not in _RULES:
         raise RefusedError("no op stands for it")
     value = _RULES[call.function](net, call)
-    if call.function in WHOLE:
+    if call.function in WHOLE or call.name in net.margins:
         return value
     if prod(value.shape) != prod(call.shape):
         raise RefusedError(f"its result {value.shape} does not have the values of {call.shape}")

@@ -90,6 +90,12 @@ class Call:
         return sizes[0], sizes[-1]
 
 
+def read_by(call: Call) -> str:
+    """Name of the tensor that a call of one operand reads; empty if it reads none."""
+    source = call.arguments.get("input", call.arguments.get("self"))
+    return source.name if isinstance(source, Ref) else ""
+
+
 def _refs(argument: Argument) -> Iterator[Ref]:
     if isinstance(argument, Ref):
         yield argument

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ceesim.frontend.aten.conversion import Constant, Conversion, Rule, Value
-from ceesim.frontend.aten.graph import Call, Ref, RefusedError
+from ceesim.frontend.aten.graph import Call, Ref, RefusedError, read_by
 from ceesim.workload.ops import concat
 
 
@@ -52,6 +52,8 @@ def _join(net: Conversion, call: Call) -> Value:
     values, constant_length = [], 0
     for part in parts:
         shape = net.shape(part)
+        if shape == (0,):  # joined to anything it adds nothing, says PyTorch
+            continue
         if call.function == "stack":
             shape = (*shape[:axis], 1, *shape[axis:])
         value = net.values[part.name] if isinstance(part, Ref) else None
@@ -59,12 +61,18 @@ def _join(net: Conversion, call: Call) -> Value:
             constant_length += shape[axis]
         elif value is not None:
             values.append(net.view(f"{call.label}.view", value, shape if batched else (1, *shape)))
+    if len(values) == 1 and not constant_length:
+        return values[0]
     sources, shapes = tuple(value.op for value in values), tuple(value.shape for value in values)
     return net.add(concat(call.label, sources, shapes, axis - batched, constant_length))
 
 
 def _pad(net: Conversion, call: Call) -> Value:
     pads = call.integers("pad")
+    if _is_a_margin(net, call, pads):
+        left, right, top, bottom = (*pads, 0, 0, 0, 0)[:4]
+        net.margins[call.name] = ((top, left), (bottom, right))
+        return net.operand(call, "self")
     if min(pads) < 0 or call.arguments.get("mode", "constant") != "constant":
         raise RefusedError("only padding with a constant is known")
     value = net.operand(call, "self")
@@ -76,6 +84,24 @@ def _pad(net: Conversion, call: Call) -> Value:
             value = net.add(concat(call.label, (value.op,), (value.shape,), axis, length))
     return value
 
+
+def _is_a_margin(net: Conversion, call: Call, pads: tuple[int, ...]) -> bool:
+    """Whether zeros around a map are read by windows alone, which make them up as they go."""
+    readers = [other for other in net.calls.values() if Ref(call.name) in other.refs]
+    return (
+        len(readers) == net.readers[call.name] > 0
+        and all(other.function in _WINDOWS and read_by(other) == call.name for other in readers)
+        and len(pads) <= (2 if readers[0].is_1d else 4)
+        and min(pads) >= 0
+        and call.arguments.get("mode", "constant") == "constant"
+        and (not call.arguments.get("value") or all("max" in other.function for other in readers))
+        and read_by(call) not in net.margins
+    )
+
+
+_WINDOWS: Final = frozenset(
+    {"conv1d", "conv2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d", "max_pool2d_with_indices"}
+)
 
 PARTS: Final = frozenset({"split", "split_with_sizes", "chunk", "unbind", "tensor_split"})
 """Functions whose results are the parts of their operand."""

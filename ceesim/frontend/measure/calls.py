@@ -80,8 +80,14 @@ def counted_calls(module: nn.Module, example: torch.Tensor, meter: Meter | None 
 def flop_counter_total(module: nn.Module, example: torch.Tensor) -> int:
     """What PyTorch's `FlopCounterMode` says of one forward pass."""
     counter = FlopCounterMode(display=False)
-    with spelled_out(), counter:
-        module(example)
+    wanted = [each for each in module.parameters() if each.requires_grad]
+    try:  # else its module tracker looks for gradients of parameters that are handed from module to module
+        module.requires_grad_(False)
+        with spelled_out(), counter:
+            module(example)
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
     return int(counter.get_total_flops())
 
 
