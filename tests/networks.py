@@ -174,7 +174,7 @@ def _ops(draw: st.DrawFn, name: str, source: str, shapes: dict[str, Shape], back
         kernel = (draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, width))))
         stride = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
         padding = (draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2)))
-        after = draw(st.sampled_from((None, (kernel[0] // 2, kernel[1] // 2 + 1))))
+        after = draw(st.sampled_from((None, (kernel[0] - 1, kernel[1] - 1))))
         if kind == "pool":
             return pool(name, source, shape, kernel, stride, padding, average=draw(st.booleans()), padding_after=after)
         groups, out_channels = 1, draw(st.integers(1, 12))

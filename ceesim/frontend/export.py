@@ -250,7 +250,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore", FutureWarning)
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.export")
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)  # assigned during export
             yield
     finally:
         logging.disable(level)

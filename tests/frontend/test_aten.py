@@ -176,7 +176,8 @@ def test_a_margin_that_others_read_is_made() -> None:
     """Not only windows read it, or not as zeros."""
     convolved = conv2d((1, 8, 6, 6), input=Ref("pad"), padding=(0, 0))
     both = call("amax", (1, 4), self=Ref("pad"), dim=(2, 3))
-    for calls in ([pad(1, 1, 1, 1), convolved, both], [pad(1, 1, 1, 1, value=1.0), convolved]):
+    wide = conv2d((1, 8, 10, 10), input=Ref("pad"), padding=(0, 0))  # some of its windows would see nothing but zeros
+    for calls in ([pad(1, 1, 1, 1), convolved, both], [pad(1, 1, 1, 1, value=1.0), convolved], [pad(3, 3, 3, 3), wide]):
         assert [op.kind for op in ops(*calls, w=(8, 4, 3, 3))][:2] == [OpKind.CONCAT, OpKind.CONCAT]
 
 

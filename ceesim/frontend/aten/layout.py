@@ -10,7 +10,7 @@ from typing import Final
 
 from ceesim.frontend.aten.conversion import Constant, Conversion, Rule, Value
 from ceesim.frontend.aten.graph import Call, Ref, RefusedError, read_by
-from ceesim.workload.ops import concat
+from ceesim.workload.ops import Pair, concat
 
 
 def _same(net: Conversion, call: Call) -> Value:
@@ -69,8 +69,8 @@ def _join(net: Conversion, call: Call) -> Value:
 
 def _pad(net: Conversion, call: Call) -> Value:
     pads = call.integers("pad")
-    if _is_a_margin(net, call, pads):
-        left, right, top, bottom = (*pads, 0, 0, 0, 0)[:4]
+    left, right, top, bottom = (*pads, 0, 0, 0, 0)[:4]
+    if _is_a_margin(net, call, len(pads), (max(top, bottom), max(left, right))):
         net.margins[call.name] = ((top, left), (bottom, right))
         return net.operand(call, "self")
     if min(pads) < 0 or call.arguments.get("mode", "constant") != "constant":
@@ -85,18 +85,26 @@ def _pad(net: Conversion, call: Call) -> Value:
     return value
 
 
-def _is_a_margin(net: Conversion, call: Call, pads: tuple[int, ...]) -> bool:
-    """Whether zeros around a map are read by windows alone, which make them up as they go."""
+def _is_a_margin(net: Conversion, call: Call, num_pads: int, most: Pair) -> bool:
+    """Whether zeros around a map are read by windows alone, larger ones than they, which make them up as they go."""
     readers = [other for other in net.calls.values() if Ref(call.name) in other.refs]
     return (
         len(readers) == net.readers[call.name] > 0
         and all(other.function in _WINDOWS and read_by(other) == call.name for other in readers)
-        and len(pads) <= (2 if readers[0].is_1d else 4)
-        and min(pads) >= 0
+        and all(pad < size for other in readers for pad, size in zip(most, _kernel(net, other), strict=True))
+        and num_pads <= (2 if readers[0].is_1d else 4)
+        and min(call.integers("pad")) >= 0
         and call.arguments.get("mode", "constant") == "constant"
         and (not call.arguments.get("value") or all("max" in other.function for other in readers))
         and read_by(call) not in net.margins
     )
+
+
+def _kernel(net: Conversion, call: Call) -> Pair:
+    weight = net.constant(call, "weight")
+    if weight is None:
+        return call.pair("kernel_size")
+    return (1, weight.shape[-1]) if call.is_1d else (weight.shape[-2], weight.shape[-1])
 
 
 _WINDOWS: Final = frozenset(
