@@ -214,6 +214,16 @@ def test_a_norm_does_not_fold_where_what_it_reads_is_handed_on_from_what_others_
     assert len(ops(conv2d(), dropped, norm, both, w=(8, 4, 3, 3), m=(8,))) == 4
 
 
+def test_a_stored_matrix_on_the_left_is_a_linear_layer_of_the_transpose() -> None:
+    steps = ops(call("matmul", (1, 9, 6), self=Ref("w"), other=X), input_shape=(5, 6), w=(9, 5))
+    assert [(op.kind, op.output_shape) for op in steps] == [
+        (OpKind.RESHAPE, (6, 5)),
+        (OpKind.LINEAR, (6, 9)),
+        (OpKind.RESHAPE, (9, 6)),
+    ]
+    assert steps[1].macs == 9 * 5 * 6
+
+
 def test_an_empty_tensor_joins_nothing() -> None:
     """As a cache that is still empty does."""
     joined = call("cat", (1, 4, 6, 6), tensors=(Ref("e"), X), dim=1)
@@ -296,7 +306,7 @@ GROWN = call("expand", (1, 3, 6, 6), self=X, size=(1, 3, 6, 6))
             "does not have the values of",
         ),
         ([call("adaptive_max_pool2d", (1, 4, 4, 4), self=X, output_size=(4, 4))], {}, "do not fall into 4×4 equal"),
-        ([call("matmul", (4, 6, 6), self=Ref("w"), other=X)], {"w": (6, 6)}, "its left operand is stored"),
+        ([call("matmul", (4, 6, 6), self=Ref("w"), other=X)], {"w": (4, 6, 6)}, "its left operand is stored"),
         ([call("matmul", (1, 4, 6, 6), self=X, other=Ref("w"))], {"w": (4, 6, 6)}, "its stored operand has the shape"),
         ([call("batch_norm", (1, 4, 6, 6), input=X, training=True)], {}, "statistics of its batch"),
         ([call("index", (1, 2, 6, 6), self=X, indices=(X,))], {}, "its indices are computed from the input"),

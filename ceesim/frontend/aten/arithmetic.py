@@ -225,7 +225,7 @@ def _recurrent(_net: Conversion, _call: Call) -> Value:
 def _product(left: str, right: str) -> Rule:
     def rule(net: Conversion, call: Call) -> Value:
         if net.constant(call, left):
-            raise RefusedError("its left operand is stored; write it as a linear layer of the transpose")
+            return _transposed_product(net, call, left, right)
         first, stored = net.operand(call, left), net.constant(call, right)
         if stored:
             if len(stored.shape) != 2:
@@ -236,6 +236,17 @@ def _product(left: str, right: str) -> Rule:
         return net.add(matmul(call.label, first.op, second.op, first.shape, second.shape))
 
     return rule
+
+
+def _transposed_product(net: Conversion, call: Call, left: str, right: str) -> Value:
+    """A stored matrix times an activation: a linear layer of the transpose."""
+    stored, second = net.constant(call, left), net.operand(call, right)
+    if stored is None or len(stored.shape) != 2 or len(second.shape) < 2:
+        raise RefusedError("its left operand is stored, and no one matrix")
+    *outer, rows, columns = second.shape
+    turned = net.view(f"{call.label}.view", second, (1, *outer, columns, rows), moved=True)
+    made = net.add(linear(call.label, turned.op, turned.shape, stored.shape[0]))
+    return net.view(f"{call.label}.view", made, (1, *outer, stored.shape[0], columns), moved=True)
 
 
 def _add_product(net: Conversion, call: Call) -> Value:
