@@ -172,6 +172,12 @@ def test_zeros_around_a_map_are_padding(pads: tuple[int, ...], own: tuple[int, i
     assert (op.window, op.input_shapes, op.output_shape) == (window, ((4, 6, 6),), (8, rows, columns))
 
 
+def test_padding_is_told_though_the_weights_are_worked_out_later() -> None:
+    weight = call("mul", (8, 4, 3, 3), self=Ref("w"), other=Ref("w"))
+    (op,) = ops(pad(1, 1, 1, 1), weight, conv2d(input=Ref("pad"), weight=Ref("mul"), padding=(0, 0)), w=(8, 4, 3, 3))
+    assert op.window == Window((3, 3), padding=(1, 1))
+
+
 def test_a_margin_that_others_read_is_made() -> None:
     """Not only windows read it, or not as zeros."""
     convolved = conv2d((1, 8, 6, 6), input=Ref("pad"), padding=(0, 0))

@@ -101,10 +101,12 @@ def _is_a_margin(net: Conversion, call: Call, num_pads: int, most: Pair) -> bool
 
 
 def _kernel(net: Conversion, call: Call) -> Pair:
-    weight = net.constant(call, "weight")
-    if weight is None:
+    weight = call.arguments.get("weight")
+    if not isinstance(weight, Ref):
         return call.pair("kernel_size")
-    return (1, weight.shape[-1]) if call.is_1d else (weight.shape[-2], weight.shape[-1])
+    known = net.graph.constants  # or made of them, perhaps by a call that is still to come
+    shape = known[weight.name] if weight.name in known else net.calls[weight.name].shape
+    return (1, shape[-1]) if call.is_1d else (shape[-2], shape[-1])
 
 
 _WINDOWS: Final = frozenset(
