@@ -12,7 +12,8 @@ from ceesim.mapping.limits import LARGEST_COUNT, beyond_count
 from ceesim.mapping.tiles import Nest
 from ceesim.program.command import Amount, Unit
 from ceesim.units import ceil_div
-from ceesim.workload.ops import Op, OpKind, Pair
+from ceesim.workload.ops import Op, OpKind
+from ceesim.workload.window import Pair
 
 
 @dataclass(frozen=True, slots=True)

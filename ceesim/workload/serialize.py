@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ceesim.errors import WorkloadError
 from ceesim.workload.network import Exit, Workload
-from ceesim.workload.ops import Function, Op, OpKind, Pair, Shape, Window
+from ceesim.workload.ops import Function, Op, OpKind, Shape
+from ceesim.workload.window import Pair, Window
 
 SCHEMA: Final = "ceesim.workload/1"
 LARGEST_NUM_OPS: Final = 100_000

@@ -11,7 +11,8 @@ import pytest
 from ceesim.errors import WorkloadError
 from ceesim.frontend.aten.convert import convert
 from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, needed
-from ceesim.workload.ops import INPUT, Function, Op, OpKind, Shape, Window
+from ceesim.workload.ops import INPUT, Function, Op, OpKind, Shape
+from ceesim.workload.window import Window
 
 X = Ref("x")
 

@@ -16,7 +16,6 @@ from ceesim.workload.ops import (
     Gemm,
     Op,
     OpKind,
-    Window,
     adaptive_average_pool,
     broadcast,
     concat,
@@ -28,6 +27,7 @@ from ceesim.workload.ops import (
     pool,
     reshape,
 )
+from ceesim.workload.window import Window
 
 small = st.integers(1, 4)
 

@@ -12,7 +12,6 @@ from ceesim.frontend.aten.conversion import Conversion, Rule, Value, without_bat
 from ceesim.frontend.aten.graph import Argument, Call, Ref, RefusedError, read_by
 from ceesim.workload.ops import (
     Function,
-    Pair,
     Shape,
     adaptive_average_pool,
     broadcast,
@@ -24,6 +23,7 @@ from ceesim.workload.ops import (
     reshape,
     softmax,
 )
+from ceesim.workload.window import Pair
 
 
 def _map(net: Conversion, call: Call, key: str) -> tuple[Value, Shape]:

@@ -13,7 +13,8 @@ from math import prod
 from typing import TypeAlias
 
 from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, RefusedError, read_by
-from ceesim.workload.ops import INPUT, Op, Pair, Shape, reshape
+from ceesim.workload.ops import INPUT, Op, Shape, reshape
+from ceesim.workload.window import Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ceesim.workload.ops import Pair, Shape
+from ceesim.workload.ops import Shape
+from ceesim.workload.window import Pair
 
 
 class RefusedError(Exception):

@@ -10,7 +10,8 @@ from typing import Final
 
 from ceesim.frontend.aten.conversion import Constant, Conversion, Rule, Value
 from ceesim.frontend.aten.graph import Call, Ref, RefusedError, read_by
-from ceesim.workload.ops import Pair, concat
+from ceesim.workload.ops import concat
+from ceesim.workload.window import Pair
 
 
 def _same(net: Conversion, call: Call) -> Value:
