@@ -95,6 +95,19 @@ def test_a_segment_holds_only_what_its_exit_needs(workload: Workload) -> None:
         assert {op.name for op in segment.ops} <= needed
 
 
+def test_only_a_lopsided_window_says_what_lies_behind() -> None:
+    """A network without one is written as it always was, and has the identity that it always had."""
+    even = conv("c", INPUT, (1, 8, 8), 1, (3, 3), padding=(1, 1))
+    lopsided = conv("c", INPUT, (1, 8, 8), 1, (3, 3), padding=(0, 0), padding_after=(2, 2))
+    flat = reshape("flat", "c", (1, 8, 8), (64,))
+    records = [to_json(Workload("w", 64, (1, 8, 8), (op, flat), (), "flat")) for op in (even, lopsided)]
+    windows = [record["ops"][0]["window"] for record in records]
+    assert [sorted(window) for window in windows] == [
+        ["dilation", "kernel_size", "padding", "stride"],
+        ["dilation", "kernel_size", "padding", "padding_after", "stride"],
+    ]
+
+
 @given(workloads())
 def test_json_brings_back_the_same_network(workload: Workload) -> None:
     assert from_json(json.loads(json.dumps(to_json(workload)))) == workload

@@ -55,6 +55,13 @@ def test_conv_macs_are_those_of_the_nested_loops(
     assert op.num_weights == groups * out_per_group * per_group * kernel * 2
 
 
+@pytest.mark.parametrize(("size", "after", "made"), [(8, (1, 1), 4), (7, (2, 2), 4), (8, (0, 0), 3), (8, None, 3)])
+def test_padding_behind_may_differ_from_that_before(size: int, after: tuple[int, int] | None, made: int) -> None:
+    op = conv("c", INPUT, (3, size, size), 2, (3, 3), stride=(2, 2), padding_after=after)
+    assert op.output_shape == (2, made, made)
+    assert op.macs == made * made * 2 * 3 * 9
+
+
 def test_gemm_view() -> None:
     assert conv("c", INPUT, (3, 32, 32), 128, (3, 3), padding=(1, 1)).gemm == Gemm(m=1024, k=27, n=128)
     assert conv("d", INPUT, (8, 4, 4), 8, (3, 3), groups=8).gemm == Gemm(m=4, k=9, n=1, count=8)
