@@ -13,7 +13,7 @@ import operator
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from itertools import chain
@@ -29,6 +29,7 @@ from torch.export.graph_signature import InputKind
 from ceesim.errors import WorkloadError
 from ceesim.frontend.aten.convert import KNOWN, convert
 from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, needed
+from ceesim.frontend.aten.layout import SELECTING
 from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
 from ceesim.frontend.partition import exits_of
@@ -90,21 +91,23 @@ def export(
 
 
 def _warn_of_shared_weights(graph: Graph, name: str) -> None:
-    users: dict[str, list[str]] = {}
-    stored = dict(
-        graph.constants
-    )  # and what is made of stored tensors alone: that is worked out once, before any input
+    users: dict[Hashable, list[str]] = {}
+    shapes = dict(graph.constants)
+    made_of: dict[str, frozenset[Hashable]] = {name: frozenset({name}) for name in shapes}
     for call in graph.calls:
         read = {ref.name for ref in call.refs}
-        if read and read <= stored.keys():
-            stored[call.name] = call.shape
+        stored = read & made_of.keys()
+        if read and stored == read:  # worked out once, before any input; a slice is a tensor of its own
+            parts = frozenset(part for name in stored for part in made_of[name])
+            if call.function in SELECTING:
+                parts = frozenset((part, call.function, str(call.arguments)) for part in parts)
+            made_of[call.name], shapes[call.name] = parts, call.shape
             continue
-        for constant in read & stored.keys():
-            if len(stored[constant]) > 1:
-                users.setdefault(constant, []).append(call.label)
-    shared = [labels for labels in users.values() if len(labels) > 1]
+        for part in {part for name in stored if len(shapes[name]) > 1 for part in made_of[name]}:
+            users.setdefault(part, []).append(call.label)
+    shared = dict.fromkeys(tuple(labels) for labels in users.values() if len(labels) > 1)
     if shared:
-        listed = "; ".join(f"{labels[0]}, {len(labels)} times" for labels in shared[:3])
+        listed = "; ".join(f"{labels[0]}, {len(labels)} times" for labels in [*shared][:3])
         warnings.warn(
             f"{name} uses weights several times ({listed}): they are counted, stored and loaded once for each use",
             SharedWeightsWarning,

@@ -225,7 +225,7 @@ class _Emitter:
                     ready=max((drains[source] for source, is_far in sources if not is_far), default=NONE),
                     stored=int(cursor[LAST_STORE]),
                     released=int(cursor[LAST_VECTOR]) if is_beside else last_drain,
-                    cleared=NONE if is_beside else lingering.cleared_for(part),
+                    cleared=lingering.cleared_for(part),
                 )
                 emit(part.nest, part.choice.tiling, self._machine, place, stream, cursor)
                 drains.update((name, int(cursor[LAST_VECTOR])) for name in part.layer.ops)

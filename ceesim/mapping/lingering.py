@@ -40,7 +40,10 @@ class Lingering:
             self._kept[f"bands of {part.layer.main.name}"] = _Kept(part.bands_bytes, drain)
 
     def cleared_for(self, part: PlannedLayer) -> int:
-        """The row that a layer of the backbone waits for, or NONE: what lingers then leaves it the room of the plan."""
+        """The row that a layer waits for, or NONE: what lingers then leaves it the room that it was planned with.
+
+        The layers of a head run in order with what lingers, but for their loads.
+        """
         taken = sum(part.held.values()) + part.bands_bytes
         others = sorted((each.until, name) for name, each in self._kept.items() if name not in part.held)
         excess = taken + sum(self._kept[name].num_bytes for _, name in others) - self._room
@@ -49,5 +52,6 @@ class Lingering:
             if excess <= 0:
                 break
             row, excess = until, excess - self._kept[name].num_bytes
-        self._kept = {name: each for name, each in self._kept.items() if each.until > row}
+        if not part.layer.is_head:  # all layers behind this one are behind what it waits for
+            self._kept = {name: each for name, each in self._kept.items() if each.until > row}
         return row

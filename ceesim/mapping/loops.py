@@ -197,7 +197,7 @@ def emit(nest: Nest, tiling: Tiling, machine: Machine, place: Place, stream: Int
         first = False
         if outputs == 0:  # the share of the activation buffer that this layer writes to may still be read
             stream[drain, WAITS + 2] = cursor[LAST_STORE]
-            if place.cleared != NONE:
+            if place.cleared != NONE and stream[place.cleared, UNIT] != nest.drain_unit:
                 stream[drain, WAITS + 3] = place.cleared
             elif place.released != NONE and stream[place.released, UNIT] != nest.drain_unit:
                 stream[drain, WAITS + 3] = place.released

@@ -99,7 +99,9 @@ def nest_of(layer: FusedLayer, hardware: Hardware, operands: Operands, images: i
         has_macs=int(gemm is not None),
         mac_unit=int(unit),
         mac_lanes=0 if unit is Unit.ARRAY else lanes or 2**40,
-        own_sums=int(unit is Unit.EXIT and gemm is not None and operands.are_scores and images == 1),
+        own_sums=int(
+            unit is Unit.EXIT and gemm is not None and operands.are_scores and gemm.m * gemm.count * images == 1
+        ),
         drain_unit=int(drain_unit),
         drain_lanes=lanes,
         drain_latency_cycles=latency_cycles,

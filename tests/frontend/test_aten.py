@@ -173,6 +173,19 @@ def test_zeros_around_a_map_are_padding(pads: tuple[int, ...], own: tuple[int, i
     assert (op.window, op.input_shapes, op.output_shape) == (window, ((4, 6, 6),), (8, rows, columns))
 
 
+def test_same_padding_of_an_even_kernel_has_more_behind() -> None:
+    (op,) = ops(conv2d(padding="same"), w=(8, 4, 2, 4))
+    assert op.window == Window((2, 4), padding=(0, 1), padding_after=(1, 2))
+
+
+def test_a_dilated_window_spans_more_zeros() -> None:
+    padded = call("pad", (1, 4, 10), self=X, pad=(4, 0), mode="constant", value=0.0)
+    causal = {"weight": Ref("w"), "bias": None, "stride": (1,), "padding": (0,), "groups": 1}
+    convolved = call("conv1d", (1, 8, 6), input=Ref("pad"), dilation=(2,), **causal)
+    op = ops(padded, convolved, input_shape=(4, 6), w=(8, 4, 3))[1]
+    assert op.window == Window((1, 3), padding=(0, 4), padding_after=(0, 0), dilation=(1, 2))
+
+
 def test_padding_is_told_though_the_weights_are_worked_out_later() -> None:
     weight = call("mul", (8, 4, 3, 3), self=Ref("w"), other=Ref("w"))
     (op,) = ops(pad(1, 1, 1, 1), weight, conv2d(input=Ref("pad"), weight=Ref("mul"), padding=(0, 0)), w=(8, 4, 3, 3))
@@ -211,6 +224,12 @@ def test_a_norm_of_features_folds_behind_rows_taken_together() -> None:
     norm = call("batch_norm", (4, 8), input=Ref("flatten"), running_mean=Ref("m"), training=False)
     (folded,) = ops(linear, rows, norm, input_shape=(4, 6), w=(8, 6), m=(8,))
     assert folded.bias
+
+
+def test_a_norm_of_rows_does_not_fold_into_a_convolution() -> None:
+    rows = call("squeeze", (8, 6, 6), self=Ref("conv2d"), dim=0)
+    norm = call("batch_norm", (8, 6, 6), input=Ref("squeeze"), running_mean=Ref("m"), training=False)
+    assert len(ops(conv2d(), rows, norm, w=(8, 4, 3, 3), m=(6,))) == 3
 
 
 def test_a_norm_does_not_fold_where_what_it_reads_is_handed_on_from_what_others_read() -> None:
@@ -288,7 +307,7 @@ GROWN = call("expand", (1, 3, 6, 6), self=X, size=(1, 3, 6, 6))
     [
         ([conv2d()], {"w": (8, 5, 3, 3)}, "conv2d: it reads 4 channels with weights for 5"),
         ([conv2d(weight=X)], {}, "its weight is computed from the input"),
-        ([conv2d(padding="same")], {"w": (8, 4, 2, 2)}, "'same' padding of a 2×2 kernel is not symmetric"),
+        ([call("pow", (1, 4, 6, 6), self=X, exponent=Ref("w"))], {"w": (1,)}, "its exponent is a tensor"),
         ([call("pow", (1, 4, 6, 6), self=X, exponent=5)], {}, "roots and powers of 2 to 4 are known, not of 5"),
         ([call("clamp", (1, 4, 6, 6), self=X, min=Ref("w"), max=1)], {"w": (6, 6)}, "its bounds are tensors"),
         ([call("linalg_vector_norm", (1,), self=X, ord=1, dim=None)], {}, "the only norm known"),
@@ -317,7 +336,8 @@ GROWN = call("expand", (1, 3, 6, 6), self=X, size=(1, 3, 6, 6))
         ([call("matmul", (1, 4, 6, 6), self=X, other=Ref("w"))], {"w": (4, 6, 6)}, "its stored operand has the shape"),
         ([call("batch_norm", (1, 4, 6, 6), input=X, training=True)], {}, "statistics of its batch"),
         ([call("index", (1, 2, 6, 6), self=X, indices=(X,))], {}, "its indices are computed from the input"),
-        ([call("pad", (1, 3, 6, 6), self=X, pad=(0, 0, 0, 0, -1, 0))], {}, "only padding with a constant"),
+        ([call("pad", (1, 3, 6, 6), self=X, pad=(0, 0, 0, 0, -1, 0))], {}, "it crops"),
+        ([call("pad", (1, 4, 8, 6), self=X, pad=(0, 0, 1, 1), mode="reflect")], {}, "only padding with a constant"),
         ([call("pad", (2, 4, 6, 6), self=X, pad=(0, 0, 0, 0, 0, 0, 1, 0))], {}, "it pads the batch axis"),
         ([GROWN, call("relu", (1, 3, 6, 6), self=Ref("expand"))], {}, "expanded to"),
         ([GROWN, call("view", (1, 108), self=Ref("expand"))], {}, "expanded to"),

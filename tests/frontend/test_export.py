@@ -282,3 +282,17 @@ def test_parts_of_a_parameter_and_what_is_made_of_it_beforehand_are_not_used_sev
         warnings.simplefilter("error", SharedWeightsWarning)
         workload = export(Tokens(), (5, 8), name="tokens")
     assert sum(op.num_constants for op in workload.ops) == 48
+
+
+def test_weights_that_are_worked_out_anew_for_each_use_are_used_several_times() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.fc = nn.Parameter(torch.zeros(8, 8)), nn.Linear(8, 4)
+
+        def forward(self, features: Tensor) -> Tensor:
+            logits: Tensor = self.fc(F.linear(F.linear(features, self.weight * 2), self.weight.t()))
+            return logits
+
+    with pytest.warns(SharedWeightsWarning, match="2 times"):
+        export(Twice(), (8,), name="twice")

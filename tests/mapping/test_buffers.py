@@ -161,6 +161,35 @@ def test_the_backbone_does_not_overwrite_what_a_head_still_reads() -> None:
         assert_fits(compiled(workload, accelerator), workload, accelerator)
 
 
+@pytest.mark.parametrize("queues", ["split", "shared"])
+@pytest.mark.parametrize("activation", [200, 231, 260, 300])
+def test_a_head_does_not_load_over_what_the_head_before_still_reads(queues: str, activation: int) -> None:
+    """Nor does the backbone behind it, which did not wait when the head did: a unit is in order, loads are not."""
+    shape = (8, 4, 4)
+    ops = (
+        conv("tap1", INPUT, shape, 8, (1, 1)),
+        reshape("head1.flat", "tap1", shape, (128,)),
+        linear("head1.fc", "head1.flat", (128,), 5),
+        elementwise("tap2", ("tap1",), shape, Function.RELU),
+        adaptive_average_pool("head2.pool", "tap2", shape, (1, 1)),
+        reshape("head2.flat", "head2.pool", (8, 1, 1), (8,)),
+        linear("head2.fc", "head2.flat", (8,), 5),
+        reshape("flat", "tap2", shape, (128,)),
+        linear("fc", "flat", (128,), 5),
+    )
+    exits = (Exit("tap1", ("head1.flat", "head1.fc")), Exit("tap2", ("head2.pool", "head2.flat", "head2.fc")))
+    workload = Workload("tapped twice", 5, shape, ops, exits, "fc")
+    accelerator = hardware(
+        exit_unit={"placement": "dedicated", "lanes": 1, "latency_cycles": 3, "exp_cycles": 1, "pooling": "separate"},
+        control__lookahead="speculate",
+        buffers=ROOMY | {"activation": activation},
+        vector__lanes=64,
+        dma__queues=queues,
+        dram__bandwidth="unlimited",
+    )
+    assert_fits(compiled(workload, accelerator), workload, accelerator)
+
+
 def test_a_global_pool_takes_the_map_some_channels_at_a_time() -> None:
     # the map is as large as the buffer: with the pooled values beside it, it never fits as a whole
     ops = (

@@ -49,23 +49,22 @@ def _convolution(net: Conversion, call: Call) -> Value:
     if isinstance(call.arguments["padding"], str):
         same = call.arguments["padding"] == "same"
         margins = (dilation[0] * (height - 1) * same, dilation[1] * (width - 1) * same)
-        if any(margin % 2 for margin in margins):
-            raise RefusedError(f"'same' padding of a {height}×{width} kernel is not symmetric")
         padding = (margins[0] // 2, margins[1] // 2)
+        behind = (margins[0] - padding[0], margins[1] - padding[1])
     else:
-        padding = call.pair("padding")
+        padding = behind = call.pair("padding")
     bias = call.arguments["bias"] is not None
     stride = call.pair("stride")
-    first, last = _around(net, call, padding)
+    first, last = _around(net, call, padding, behind)
     op = conv(call.label, source.op, shape, out_channels, (height, width), stride, first, dilation, groups, bias, last)
     return net.add(op)
 
 
-def _around(net: Conversion, call: Call, padding: Pair) -> tuple[Pair, Pair | None]:
+def _around(net: Conversion, call: Call, padding: Pair, behind: Pair) -> tuple[Pair, Pair | None]:
     """Padding before and after the map, that of a call before this one included; the latter None if they are alike."""
     before, after = net.margins.get(read_by(call), ((0, 0), (0, 0)))
     first = (padding[0] + before[0], padding[1] + before[1])
-    last = (padding[0] + after[0], padding[1] + after[1])
+    last = (behind[0] + after[0], behind[1] + after[1])
     return first, None if last == first else last
 
 
@@ -82,7 +81,7 @@ def _pool(*, average: bool) -> Rule:
         kernel = call.pair("kernel_size")
         stride, padding = call.pair("stride", kernel), call.pair("padding")
         dilation = (1, 1) if average else call.pair("dilation")
-        first, last = _around(net, call, padding)
+        first, last = _around(net, call, padding, padding)
         if call.arguments.get("ceil_mode"):  # windows that hang over the edge are windows over so much more padding
             made = (1, call.shape[-1]) if call.is_1d else call.shape[-2:]
             over = [
@@ -200,6 +199,8 @@ def _power(net: Conversion, call: Call) -> Value:
     exponent, source = call.arguments.get("exponent", 2), net.operand(call, "self")
     if exponent in (0.5, -0.5):
         return _activation(Function.SQRT)(net, call)
+    if isinstance(exponent, Ref):
+        raise RefusedError("its exponent is a tensor")
     if exponent not in (2, 3, 4):
         raise RefusedError(f"roots and powers of 2 to 4 are known, not of {exponent}")
     square = net.add(elementwise(call.label, (source.op, source.op), source.shape, Function.MULTIPLY))
@@ -228,10 +229,10 @@ def _product(left: str, right: str) -> Rule:
             return _transposed_product(net, call, left, right)
         first, stored = net.operand(call, left), net.constant(call, right)
         if stored:
-            if len(stored.shape) != 2:
+            if prod(stored.shape[:-2]) != 1 or len(stored.shape) < 2:
                 raise RefusedError(f"its stored operand has the shape {stored.shape}")
             bias = call.function == "addmm" and net.constant(call, "self") is not None
-            return net.add(linear(call.label, first.op, first.shape, stored.shape[1], bias))
+            return net.add(linear(call.label, first.op, first.shape, stored.shape[-1], bias))
         second = net.operand(call, right)
         return net.add(matmul(call.label, first.op, second.op, first.shape, second.shape))
 
@@ -241,12 +242,12 @@ def _product(left: str, right: str) -> Rule:
 def _transposed_product(net: Conversion, call: Call, left: str, right: str) -> Value:
     """A stored matrix times an activation: a linear layer of the transpose."""
     stored, second = net.constant(call, left), net.operand(call, right)
-    if stored is None or len(stored.shape) != 2 or len(second.shape) < 2:
+    if stored is None or prod(stored.shape[:-2]) != 1 or min(len(stored.shape), len(second.shape)) < 2:
         raise RefusedError("its left operand is stored, and no one matrix")
     *outer, rows, columns = second.shape
     turned = net.view(f"{call.label}.view", second, (1, *outer, columns, rows), moved=True)
-    made = net.add(linear(call.label, turned.op, turned.shape, stored.shape[0]))
-    return net.view(f"{call.label}.view", made, (1, *outer, stored.shape[0], columns), moved=True)
+    made = net.add(linear(call.label, turned.op, turned.shape, stored.shape[-2]))
+    return net.view(f"{call.label}.view", made, (1, *outer, stored.shape[-2], columns), moved=True)
 
 
 def _add_product(net: Conversion, call: Call) -> Value:

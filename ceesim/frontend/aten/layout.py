@@ -74,7 +74,9 @@ def _pad(net: Conversion, call: Call) -> Value:
     if _is_a_margin(net, call, len(pads), (max(top, bottom), max(left, right))):
         net.margins[call.name] = ((top, left), (bottom, right))
         return net.operand(call, "self")
-    if min(pads) < 0 or call.arguments.get("mode", "constant") != "constant":
+    if min(pads) < 0:
+        raise RefusedError("it crops; write a slice")
+    if call.arguments.get("mode", "constant") != "constant":
         raise RefusedError("only padding with a constant is known")
     value = net.operand(call, "self")
     for distance, length in enumerate(map(sum, zip(pads[0::2], pads[1::2], strict=True)), 1):
@@ -92,13 +94,20 @@ def _is_a_margin(net: Conversion, call: Call, num_pads: int, most: Pair) -> bool
     return (
         len(readers) == net.readers[call.name] > 0
         and all(other.function in _WINDOWS and read_by(other) == call.name for other in readers)
-        and all(pad < size for other in readers for pad, size in zip(most, _kernel(net, other), strict=True))
+        and all(pad < size for other in readers for pad, size in zip(most, _span(net, other), strict=True))
         and num_pads <= (2 if readers[0].is_1d else 4)
         and min(call.integers("pad")) >= 0
         and call.arguments.get("mode", "constant") == "constant"
         and (not call.arguments.get("value") or all("max" in other.function for other in readers))
         and read_by(call) not in net.margins
     )
+
+
+def _span(net: Conversion, call: Call) -> Pair:
+    """Rows and columns from the first that a window sees to the last."""
+    height, width = _kernel(net, call)
+    down, across = call.pair("dilation", (1, 1))
+    return down * (height - 1) + 1, across * (width - 1) + 1
 
 
 def _kernel(net: Conversion, call: Call) -> Pair:
@@ -134,6 +143,9 @@ _SAME: Final = (
 _VIEWS: Final = ("view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze")
 _SLICES: Final = ("slice", "narrow", "select", "index_select", "index")
 _MOVES: Final = ("permute", "transpose", "t", "movedim", "swapaxes", "roll", "flip", "pixel_shuffle", "channel_shuffle")
+
+SELECTING: Final = PARTS | {*_SLICES, "getitem"}
+"""Functions whose result is a part of their operand."""
 
 LAYOUT: Final[dict[str, Rule]] = {
     **dict.fromkeys(_SAME, _same),

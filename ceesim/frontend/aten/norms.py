@@ -20,10 +20,11 @@ def _batch_norm(net: Conversion, call: Call) -> Value:
     if call.arguments.get("training"):
         raise RefusedError("it normalises with the statistics of its batch")
     source, name = net.operand(call, "input"), read_by(call)
-    maker = net.ops.get(net.makers.get(name, ""))
-    # behind a linear layer it folds where it normalises features: of rows in a row, not of rows as they stand
+    maker, shape = net.ops.get(net.makers.get(name, "")), net.shape(call.arguments["input"])
+    # it normalises axis 1, and folds where that is the channels, or the features of rows that stand on axis 0
     folds = maker is not None and (
-        maker.kind is OpKind.CONV or (maker.kind is OpKind.LINEAR and len(net.shape(call.arguments["input"])) == 2)
+        (maker.kind is OpKind.CONV and shape[:2] == (1, maker.output_shape[0]))
+        or (maker.kind is OpKind.LINEAR and len(shape) == 2)
     )
     if maker is not None and folds and net.is_read_once(name):
         net.ops[maker.name] = replace(maker, bias=True)
