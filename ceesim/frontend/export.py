@@ -28,7 +28,7 @@ from torch.export.graph_signature import InputKind
 
 from ceesim.errors import WorkloadError
 from ceesim.frontend.aten.convert import KNOWN, convert
-from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, needed
+from ceesim.frontend.aten.graph import Argument, Call, Graph, Ref, needed, read_by
 from ceesim.frontend.aten.layout import SELECTING
 from ceesim.frontend.modes import evaluating
 from ceesim.frontend.network import ExitNetwork
@@ -93,17 +93,19 @@ def export(
 def _warn_of_shared_weights(graph: Graph, name: str) -> None:
     users: dict[Hashable, list[str]] = {}
     shapes = dict(graph.constants)
-    made_of: dict[str, frozenset[Hashable]] = {name: frozenset({name}) for name in shapes}
+    made_of: dict[str, frozenset[Hashable]] = {constant: frozenset({constant}) for constant in shapes}
     for call in graph.calls:
         read = {ref.name for ref in call.refs}
         stored = read & made_of.keys()
-        if read and stored == read:  # worked out once, before any input; a slice is a tensor of its own
-            parts = frozenset(part for name in stored for part in made_of[name])
-            if call.function in SELECTING:
-                parts = frozenset((part, call.function, str(call.arguments)) for part in parts)
+        if read and stored == read:  # worked out once, before any input; what is taken out of it is a tensor of its own
+            parts: frozenset[Hashable] = frozenset(part for constant in stored for part in made_of[constant])
+            if call.function in SELECTING or call.function == "embedding":
+                source = read_by(call) or call.refs[0].name
+                parts = frozenset((part, call.function, str(call.arguments)) for part in made_of[source])
             made_of[call.name], shapes[call.name] = parts, call.shape
             continue
-        for part in {part for name in stored if len(shapes[name]) > 1 for part in made_of[name]}:
+        weights = [constant for constant in stored if len(shapes[constant]) > 1]
+        for part in {part for weight in weights for part in made_of[weight]}:
             users.setdefault(part, []).append(call.label)
     shared = dict.fromkeys(tuple(labels) for labels in users.values() if len(labels) > 1)
     if shared:

@@ -271,8 +271,11 @@ def test_parts_of_a_parameter_and_what_is_made_of_it_beforehand_are_not_used_sev
             super().__init__()
             self.place, self.token = nn.Parameter(torch.zeros(1, 6, 8)), nn.Parameter(torch.zeros(1, 1, 8))
             self.weight, self.fc = nn.Parameter(torch.zeros(8, 8)), nn.Linear(8, 4)
+            self.near, self.far = nn.Embedding(9, 8), nn.Embedding(9, 8)
+            self.register_buffer("steps", torch.arange(5).view(1, 5))
 
         def forward(self, features: Tensor) -> Tensor:
+            features = features + self.near(self.steps) + self.far(self.steps)
             x = F.linear(features, (self.weight - self.weight.mean()) / self.weight.std()) + self.place[:, 1:]
             first = (self.token + self.place[:, :1]).expand(len(x), -1, -1)
             logits: Tensor = self.fc(torch.cat([first, x], 1).mean(1))
@@ -281,7 +284,7 @@ def test_parts_of_a_parameter_and_what_is_made_of_it_beforehand_are_not_used_sev
     with warnings.catch_warnings():
         warnings.simplefilter("error", SharedWeightsWarning)
         workload = export(Tokens(), (5, 8), name="tokens")
-    assert sum(op.num_constants for op in workload.ops) == 48
+    assert sum(op.num_constants for op in workload.ops) == 48 + 2 * 40
 
 
 def test_weights_that_are_worked_out_anew_for_each_use_are_used_several_times() -> None:
