@@ -13,7 +13,7 @@ from ceesim.mapping.plan import PlannedLayer
 from ceesim.mapping.stream import NONE
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
     num_bytes: int
     until: int

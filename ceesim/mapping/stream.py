@@ -88,7 +88,8 @@ class Place(NamedTuple):
     stored: int
     """Last store before this layer: only then are operands in DRAM complete, and staged tiles out of the way."""
     released: int
-    """Last drain of the backbone before this layer: only then is its share of the activation buffer free."""
+    """Last drain before this layer, on the backbone's own units if it belongs there: only then is its share of the
+    activation buffer free."""
     cleared: int
     """Last drain of a head on a unit of its own that must be over too, for what it reads lies in that share."""
 
