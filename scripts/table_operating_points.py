@@ -17,6 +17,7 @@ from ceesim.hardware.energy.technology import voltage_range_mv
 from ceesim.hardware.load import load_hardware
 from ceesim.shipped import Shelf, find
 from ceesim.sim.operating_points import cost_of_points
+from ceesim.sim.run import replay
 
 STEP_MV = 40
 
@@ -30,10 +31,8 @@ def table(hardware: str, trace: str) -> str:
     points = ", ".join(f"{{clock: {fastest_clock_hz(base, mv)} Hz, voltage: {mv} mV}}" for mv in supplies)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        costs = cost_of_points(
-            load_hardware(hardware, [f"technology.operating_points=[{points}]"]),
-            ceesim.load_trace(find(trace, Shelf.TRACES)),
-        )
+        accelerator = load_hardware(hardware, [f"technology.operating_points=[{points}]"])
+        costs = cost_of_points(replay(accelerator, ceesim.load_trace(find(trace, Shelf.TRACES))))
     rows = [
         "| supply | clock | transition | mean latency | worst latency | energy per input | static: latency | energy |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -86,7 +86,7 @@ def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Sec
 def _check(path: Path) -> None:
     """See that `path` may be a run or a sweep."""
     from ceesim.results.report.folder import is_run
-    from ceesim.results.write import PARQUET_FILE, RUN_FILES, SCENARIO_FILES
+    from ceesim.results.write import RUN_FILES, SOME_RUN_FILES
 
     expected = "a folder of `ceesim run --out`, or a table of `ceesim sweep --out`"
     if not path.exists():
@@ -95,7 +95,7 @@ def _check(path: Path) -> None:
         )
     if path.is_dir():
         return
-    if path.name in (*RUN_FILES, *SCENARIO_FILES, PARQUET_FILE) and is_run(path.parent):
+    if path.name in (*RUN_FILES, *SOME_RUN_FILES) and is_run(path.parent):
         fix = f"give the folder of the run: ceesim report {path.parent}"
         raise OutputError("one file of a run, which is a folder", where=str(path), expected=expected, fix=fix)
     if path.suffix not in (".csv", ".parquet"):

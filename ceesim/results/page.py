@@ -18,7 +18,7 @@ from ceesim.results.policy_text import policy_text
 from ceesim.results.rounding import rounding_sentence
 from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
-from ceesim.results.tables import exits, layers
+from ceesim.results.tables import exits, layers, operating_points
 from ceesim.results.terminal import plain_table
 from ceesim.results.verdict import less, verdict
 from ceesim.sim.result import RunResult
@@ -47,6 +47,7 @@ def print_page(result: RunResult, console: Console, *, tiles: bool = False) -> N
         *([_tiles(result)] if tiles else []),
         _comparison(numbers),
         _energy(result, numbers),
+        *_operating_points(result),
         *_footnotes(result),
         Text(sentence, style="bold"),
     ]
@@ -225,6 +226,35 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         notes.append(Text("the trace has no densities of its activations: every MAC is taken to toggle"))
     notes += [Text(f"note: {warning}") for warning in energy_table(result.hardware).warnings]
     return Group(table, *notes)
+
+
+def _operating_points(result: RunResult) -> list[Table]:
+    """What the inputs cost at each clock and supply, if there is more than one."""
+    rows = operating_points(result)
+    if not rows:
+        return []
+    table = plain_table(
+        "Operating points, for inputs that come alone",
+        "supply and clock",
+        "mean latency",
+        "worst case",
+        "energy",
+        "static latency",
+        "energy",
+        "cheapest from a deadline of",
+    )
+    for row in rows:
+        since = row["cheapest_from_deadline_s"]
+        table.add_row(
+            f"{row['voltage_v']:g} V, {row['clock_hz'] / 1e6:g} MHz",
+            format_seconds(row["mean_latency_s"]),
+            format_seconds(row["worst_latency_s"]),
+            format_picojoules(row["energy_pj"]),
+            format_seconds(row["static_latency_s"]),
+            format_picojoules(row["static_energy_pj"]),
+            "never" if since is None else format_seconds(since),
+        )
+    return [table]
 
 
 def _totals(result: RunResult) -> str:

@@ -1,4 +1,4 @@
-"""The tables of a run, as rows of plain values under fixed column names: layers, exits and inputs."""
+"""The tables of a run, as rows of plain values under fixed column names: layers, exits, inputs, operating points."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
 from ceesim.sim.costs import Priced
 from ceesim.sim.energy import layer_energy
+from ceesim.sim.operating_points import cost_of_points, is_cheapest
 from ceesim.sim.result import RunResult
 
 LAYER_COLUMNS: Final = (
@@ -24,6 +25,10 @@ EXIT_COLUMNS: Final = (
     "executed_macs", "wasted_macs", "wasted_dram_bytes",
 )  # fmt: skip
 INPUT_COLUMNS: Final = ("input", "exit_index", "prediction", "correct", "latency_cycles", "energy_pj", "dram_bytes")
+POINT_COLUMNS: Final = (
+    "clock_hz", "voltage_v", "transition_s", "mean_latency_s", "worst_latency_s", "energy_pj", "static_latency_s",
+    "static_energy_pj", "cheapest_from_deadline_s",
+)  # fmt: skip
 
 
 def layers(priced: Priced, hardware: Hardware, density: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -152,3 +157,21 @@ def by_segment(rows: list[dict[str, Any]]) -> Iterator[tuple[int, list[dict[str,
     """Layer rows grouped by segment, in order."""
     for segment in dict.fromkeys(row["segment"] for row in rows):
         yield segment, [row for row in rows if row["segment"] == segment]
+
+
+def operating_points(result: RunResult) -> list[dict[str, Any]]:
+    """One row per clock and supply, the run's own first; none if the hardware has no others.
+
+    `cheapest_from_deadline_s` is the deadline from which no other point that keeps it takes less energy; None where one
+    always does.
+    """
+    costs = cost_of_points(result)
+    rows = []
+    for cost, chosen in zip(costs, is_cheapest(costs), strict=True):
+        values = (
+            cost.point.clock_hz, cost.point.voltage_mv / 1000, cost.transition_s, cost.mean_latency_s,
+            cost.worst_latency_s, cost.energy_pj, cost.static_latency_s, cost.static_energy_pj,
+            cost.deadline_s if chosen else None,
+        )  # fmt: skip
+        rows.append(dict(zip(POINT_COLUMNS, values, strict=True)))
+    return rows

@@ -1,7 +1,7 @@
 """The files of a run: its summary, tables and manifest; all of them or none.
 
-Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv. On request inputs.csv stands there as
-inputs.parquet as well.
+Under a scenario there are three more: scenario.json, queue.csv, arrivals.csv; with operating points there is
+operating_points.csv. On request inputs.csv stands there as inputs.parquet as well.
 
 They are written into a folder beside the target and moved into place at the end. Two runs give the same bytes, the
 manifest's time stamp apart.
@@ -23,16 +23,28 @@ from ceesim.files import replacing
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
-from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, input_columns, layers
+from ceesim.results.tables import (
+    EXIT_COLUMNS,
+    INPUT_COLUMNS,
+    LAYER_COLUMNS,
+    POINT_COLUMNS,
+    exits,
+    input_columns,
+    layers,
+    operating_points,
+)
 from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
 SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
+POINTS_FILE: Final = "operating_points.csv"
 PARQUET_FILE: Final = "inputs.parquet"
 RUN_FILES: Final = (
     "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "inputs.csv", "manifest.json",
 )  # fmt: skip
-"""What `write_run` writes, in the order in which a reader wants them."""
+"""What `write_run` always writes, in the order in which a reader wants them."""
+SOME_RUN_FILES: Final = (*SCENARIO_FILES, POINTS_FILE, PARQUET_FILE)
+"""What it may write as well."""
 
 _ELSEWHERE: Final = "choose another --out"
 
@@ -80,12 +92,14 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any], *, parq
             "queue.csv": lambda stream: _rows(stream, QUEUE_COLUMNS, queue_rows(scenario)),
             "arrivals.csv": lambda stream: _columns(stream, ARRIVAL_COLUMNS, arrival_columns(scenario)),
         }
+    if points := operating_points(result):
+        writers[POINTS_FILE] = lambda stream: _rows(stream, POINT_COLUMNS, points)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(out), fix="choose another --out") from None
-    earlier = {name for name in (*SCENARIO_FILES, PARQUET_FILE) if _is_of_a_run(out)}
+    earlier = {name for name in SOME_RUN_FILES if _is_of_a_run(out)}
     names = (*writers, PARQUET_FILE) if parquet else tuple(writers)
     try:
         for name, write in writers.items():
@@ -120,7 +134,7 @@ def check_out(out: Path, inputs: Iterable[Path] = (), *, parquet: bool = False) 
     """
     if parquet and find_spec("pyarrow") is None:
         raise MissingExtraError.of("pyarrow", "parquet", PARQUET_FILE)
-    ours = {name: out / name for name in (*RUN_FILES, *SCENARIO_FILES, PARQUET_FILE)}
+    ours = {name: out / name for name in (*RUN_FILES, *SOME_RUN_FILES)}
     if out.exists() and not out.is_dir():
         raise OutputError("--out must be a folder", where=str(out), got="a file", fix="name a folder, or a new path")
     for path in inputs:

@@ -1,4 +1,5 @@
-"""Energy against deadline: what a trace costs at each operating point of a hardware, and which point to choose.
+"""Energy against deadline: what a run costs at each operating point of its hardware, and from which deadline on each is
+the one to choose.
 
 A lower supply makes every action cheaper and everything last longer, and what lasts longer leaks and clocks longer:
 which point is cheapest is a matter of counting. Each point is a hardware of its own, mapped again, because its clock
@@ -8,18 +9,19 @@ computed; it counts against a deadline, once, before the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from ceesim.exits.trace import ExitTrace
 from ceesim.hardware.energy.operating_points import at_operating_point, transition_seconds
-from ceesim.hardware.model import Hardware, OperatingPoint
-from ceesim.sim.run import replay
+from ceesim.hardware.model import OperatingPoint
+from ceesim.sim.result import RunResult
+from ceesim.sim.run import on_hardware
 
 
 @dataclass(frozen=True, slots=True)
 class PointCost:
-    """A trace at one operating point, per input, with exits as decided and for the static network.
+    """A trace at one operating point, for inputs that come alone, with exits as decided and for the static network.
 
     Args:
         mean_latency_s: over the inputs.
@@ -38,35 +40,48 @@ class PointCost:
     static_latency_s: float
     static_energy_pj: float
 
+    @property
+    def deadline_s(self) -> float:
+        """The shortest deadline that every input keeps: one may run to the end, after the transition."""
+        return self.transition_s + self.worst_latency_s
 
-def cost_of_points(hardware: Hardware, inputs: ExitTrace) -> tuple[PointCost, ...]:
-    """What `inputs` cost at the hardware's own clock and supply, then at each of `technology.operating_points`.
+
+@lru_cache(maxsize=1)
+def cost_of_points(result: RunResult) -> tuple[PointCost, ...]:
+    """What the inputs of `result` cost at the hardware's own clock and supply, then at each of its
+    `technology.operating_points`; nothing if it has no such points.
 
     Raises:
-        HardwareError, MappingError: if the hardware or a point of it cannot run the network.
+        HardwareError, MappingError: if a point of the hardware cannot run the network.
     """
+    hardware = result.hardware
+    others = hardware.technology.operating_points
+    if not others:
+        return ()
     own = OperatingPoint(clock=hardware.clock_hz, voltage=hardware.technology.voltage_mv)
-    costs = []
-    for point in (own, *hardware.technology.operating_points):
-        result = replay(at_operating_point(hardware, point), inputs)
-        costs.append(
-            PointCost(
-                point,
-                mean_latency_s=result.mean(result.dynamic.costs.latency_cycles) / point.clock_hz,
-                worst_latency_s=int(result.dynamic.costs.latency_cycles[-1]) / point.clock_hz,
-                transition_s=transition_seconds(own.voltage_mv, point.voltage_mv),
-                energy_pj=result.mean(result.energy(result.dynamic).total),
-                static_latency_s=int(result.static.costs.latency_cycles[-1]) / point.clock_hz,
-                static_energy_pj=float(result.energy(result.static).total[-1]),
-            )
-        )
+    costs = [_cost(own, own, result)]
+    costs += [_cost(point, own, on_hardware(result, at_operating_point(hardware, point))) for point in others]
     return tuple(costs)
 
 
-def cheapest_within(costs: Iterable[PointCost], deadline_s: float) -> PointCost | None:
-    """The point of least mean energy at which every input is done `deadline_s` after it came; None if there is none.
+def _cost(point: OperatingPoint, own: OperatingPoint, there: RunResult) -> PointCost:
+    dynamic, static = there.dynamic.costs.latency_cycles, there.static.costs.latency_cycles
+    return PointCost(
+        point,
+        mean_latency_s=there.mean(dynamic) / point.clock_hz,
+        worst_latency_s=int(dynamic[-1]) / point.clock_hz,
+        transition_s=transition_seconds(own.voltage_mv, point.voltage_mv),
+        energy_pj=there.mean(there.energy(there.dynamic).total),
+        static_latency_s=int(static[-1]) / point.clock_hz,
+        static_energy_pj=float(there.energy(there.static).total[-1]),
+    )
 
-    An input may run to the end, so the worst latency counts, and the transition before it.
+
+def is_cheapest(costs: Sequence[PointCost]) -> tuple[bool, ...]:
+    """[points] whether this one takes the least mean energy of those at which every input is done `deadline_s` after it
+    came; of equals the sooner, then the first.
+
+    These are the points to choose from, each from its own `deadline_s` up to that of the next cheaper one.
     """
-    in_time = [cost for cost in costs if cost.transition_s + cost.worst_latency_s <= deadline_s]
-    return min(in_time, key=lambda cost: cost.energy_pj, default=None)
+    ranks = [(cost.energy_pj, cost.deadline_s, i) for i, cost in enumerate(costs)]
+    return tuple(min(rank for rank in ranks if rank[1] <= own_rank[1]) == own_rank for own_rank in ranks)

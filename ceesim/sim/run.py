@@ -169,8 +169,27 @@ def replay(
         rated: whose exit rates `residency: auto` goes by; under the same policy.
         pricer: `price_network`, or something that remembers what it returned.
     """
-    workload, policy = inputs.workload, inputs.policy
     rates = None if rated is None else _exit_rates(rated, inputs)
+    return _replayed(hardware, inputs, rates, engine, pricer)
+
+
+def on_hardware(result: RunResult, hardware: Hardware) -> RunResult:
+    """The inputs of `result`, each alone, on another hardware; compiled for the same exit rates.
+
+    Raises:
+        MappingError: if the network does not fit the hardware.
+    """
+    return _replayed(hardware, result.trace, result.exit_rates, Engine.COMPILED, price_network)
+
+
+def _replayed(
+    hardware: Hardware,
+    inputs: ExitTrace,
+    rates: tuple[float, ...] | None,
+    engine: Engine,
+    pricer: Callable[..., Priced],
+) -> RunResult:
+    workload, policy = inputs.workload, inputs.policy
     cost = policy.cost(workload.num_classes)
     dynamic = pricer(workload, policy.kept(workload.num_exits), hardware, cost, rates, engine)
     static = pricer(workload, (), hardware, cost, None if rates is None else (1.0,), engine)

@@ -288,11 +288,15 @@ def figures(*sections: Section) -> Iterator[Figure]:
         yield from (part for part in section.parts if isinstance(part, Figure))
 
 
-def test_plotly_knows_every_property_that_is_used(section: Section, folder: Path, sweep_table: Path) -> None:
+def test_plotly_knows_every_property_that_is_used(
+    section: Section, folder: Path, sweep_table: Path, tmp_path: Path
+) -> None:
     import plotly.graph_objects
 
     runs = [read_run(folder)] * 2
-    for figure in figures(section, comparison(runs, ["a", "b"]), sweep_section(sweep_table, "sweep1")):
+    points = small_run(technology__operating_points=[{"clock": "300 MHz", "voltage": "0.5 V"}])
+    pointed = run_section(read_run(run_folder(tmp_path / "run", points)), "run2")
+    for figure in figures(section, pointed, comparison(runs, ["a", "b"]), sweep_section(sweep_table, "sweep1")):
         drawn = plotly.graph_objects.Figure(data=plain(figure.data), layout=plain(figure.layout))
         assert len(drawn.data) == len(figure.data) > 0
 
@@ -388,6 +392,25 @@ def test_every_lookahead_can_be_drawn(tmp_path: Path, lookahead: str) -> None:
     assert render([run_section(run, "run1")], "page")
 
 
+def test_operating_points_are_drawn_with_the_deadlines_that_they_keep(tmp_path: Path) -> None:
+    other = [{"clock": "300 MHz", "voltage": "0.5 V"}]
+    run = read_run(run_folder(tmp_path / "run", small_run(technology__operating_points=other)))
+    assert run.points is not None
+    section = run_section(run, "run1")
+    table = columns(section, "operating-points")
+    assert table["network"] == ["static", "static", "dynamic", "dynamic"]
+    own, slow = run.points.to_dict("records")
+    clock_hz = run.summary["clock_hz"]
+    assert own["worst_latency_s"] == run.exits["latency_cycles"].iloc[-1] / clock_hz
+    assert own["mean_latency_s"] == pytest.approx(run.summary["dynamic"]["latency_cycles"]["mean"] / clock_hz)
+    assert own["energy_pj"] == pytest.approx(run.summary["dynamic"]["energy_pj"]["mean"])
+    assert own["static_energy_pj"] == pytest.approx(run.summary["static"]["energy_pj"]["mean"])
+    assert own["cheapest_from_deadline_s"] == own["worst_latency_s"]
+    assert table["deadline (ms)"][3] == pytest.approx((slow["transition_s"] + slow["worst_latency_s"]) * 1e3)
+    assert table["energy (µJ)"][3] == pytest.approx(slow["energy_pj"] / 1e6)
+    assert render([section], "page")
+
+
 def test_exits_that_are_not_kept_leave_no_trace(tmp_path: Path) -> None:
     run = read_run(run_folder(tmp_path / "run", small_run(policy=type(POLICY)((None, 0.6, None)))))
     section = run_section(run, "run1")
@@ -406,6 +429,7 @@ def test_exits_that_are_not_kept_leave_no_trace(tmp_path: Path) -> None:
         ("layers.csv", "", "layers.csv: not a table"),
         ("exits.csv", "exit_index\n1\n", "exits.csv: columns are missing"),
         ("exit_values.csv", None, "exit_values.csv: cannot be read"),
+        ("operating_points.csv", "clock_hz\n1\n", "operating_points.csv: columns are missing"),
     ],
 )
 def test_damaged_runs_are_refused_in_words(
@@ -413,7 +437,7 @@ def test_damaged_runs_are_refused_in_words(
 ) -> None:
     damaged = tmp_path / "run"
     shutil.copytree(folder, damaged)
-    (damaged / name).unlink()
+    (damaged / name).unlink(missing_ok=True)
     if content is not None:
         (damaged / name).write_text(content)
     with pytest.raises(OutputError, match=re.escape(says)):

@@ -27,7 +27,7 @@ from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
 from ceesim.results.scenario import idle_energy_pj
 from ceesim.results.summary import REDUCED, percentile, summary
-from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, exits, layers
+from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS, exits, layers
 from ceesim.results.verdict import verdict
 from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
@@ -309,6 +309,24 @@ def test_files_are_the_same_bytes_from_both_executors_and_every_time(
         rows = list(csv.DictReader(stream))
     assert len(rows) == result.trace.num_inputs
     assert sum(row["correct"] == "1" for row in rows) / len(rows) == pytest.approx(result.trace.accuracy)
+
+
+def test_operating_points_have_a_table_on_the_page_and_in_the_folder(tmp_path: Path) -> None:
+    points = "technology.operating_points=[{clock: 300 MHz, voltage: 0.5 V}]"
+    inputs = toy_trace(capture={"precision": "int8"})
+    pointed = run("edge_npu.yaml", inputs, overrides=[points], engine="compiled")
+    console = Console(file=StringIO(), width=200)
+    print_page(pointed, console)
+    page = console.file.getvalue()
+    assert re.search(r"0\.6 V, 500 MHz .*\n.*0\.5 V, 300 MHz .* never", page)
+    assert set(write_run(pointed, tmp_path / "out", {})) == {*RUN_FILES, "operating_points.csv"}
+    own, slow = pandas.read_csv(tmp_path / "out" / "operating_points.csv").to_dict("records")
+    assert list(own) == list(POINT_COLUMNS)
+    assert (own["clock_hz"], own["voltage_v"], own["transition_s"]) == (500_000_000, 0.6, 0)
+    assert (slow["clock_hz"], slow["voltage_v"], slow["transition_s"]) == (300_000_000, 0.5, 1e-5)
+    assert own["mean_latency_s"] == summary(pointed)["dynamic"]["latency_s"]["mean"] < slow["mean_latency_s"]
+    write_run(run("edge_npu.yaml", inputs, engine="compiled"), tmp_path / "out", {})
+    assert not (tmp_path / "out" / "operating_points.csv").exists()
 
 
 def test_the_inputs_as_parquet_on_request(result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

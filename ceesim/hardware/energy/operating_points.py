@@ -12,7 +12,7 @@ from ceesim.hardware.energy.technology import delay_factor
 from ceesim.hardware.model import Hardware, OperatingPoint
 
 _CLOCK_TOLERANCE: Final = 1.001
-_SLEW_MV_PER_US: Final = 10.0
+_SLEW_MV_PER_S: Final = 10_000_000
 """Regulator slew rate (assumed; typical of power-management chips)."""
 
 
@@ -45,4 +45,4 @@ def beyond_supply(before: Hardware, clock_hz: int, voltage_mv: int) -> str | Non
 
 def transition_seconds(from_mv: int, to_mv: int) -> float:
     """Time to change the supply, in which nothing is computed."""
-    return abs(to_mv - from_mv) / _SLEW_MV_PER_US * 1e-6
+    return abs(to_mv - from_mv) / _SLEW_MV_PER_S

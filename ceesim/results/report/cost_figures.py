@@ -33,6 +33,8 @@ def cost_figures(run: RunFolder) -> list[Figure]:
     if run.summary["dynamic"]["energy_pj"] is not None:
         figures.append(_energy(run))
     figures.append(_bytes(run))
+    if run.points is not None:
+        figures.append(_operating_points(run.points))
     roofline = _roofline(run)
     return figures if roofline is None else [*figures, roofline]
 
@@ -200,6 +202,52 @@ def _bytes(run: RunFolder) -> Figure:
         "KiB",
         static,
         dynamic,
+    )
+
+
+def _operating_points(points: pandas.DataFrame) -> Figure:
+    """Energy against the deadline that each clock and supply keeps, with exits and without."""
+    supplies = [f"{volts:g} V" for volts in points["voltage_v"]]
+    spoken = [
+        f"{supply}, {hertz / 1e6:g} MHz" for supply, hertz in zip(supplies, points["clock_hz"].tolist(), strict=True)
+    ]
+    rows, data = [], []
+    for name, latency, energy, color in (
+        ("static", "static_latency_s", "static_energy_pj", "--quiet"),
+        ("dynamic", "worst_latency_s", "energy_pj", "--c1"),
+    ):
+        deadlines = ((points["transition_s"] + points[latency]) * 1e3).tolist()
+        joules = (points[energy] / 1e6).tolist()
+        rows += [(each, name, deadline, used) for each, deadline, used in zip(spoken, deadlines, joules, strict=True)]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "name": name,
+                "x": deadlines,
+                "y": joules,
+                "text": supplies,
+                "textposition": "top center",
+                "cliponaxis": False,
+                "customdata": spoken,
+                "marker": {"color": color, "size": 10},
+                "hovertemplate": "%{customdata}<br>a deadline of %{x:.4~g} ms<br>%{y:.4~g} µJ<extra></extra>",
+            }
+        )
+    return Figure(
+        "operating-points",
+        "Energy against deadline",
+        "Mean energy of an input at each clock and supply of the chip, and the deadline that even an input keeps which "
+        "runs to the end, the change of the supply included. A dot with another one lower and further left is never "
+        "the choice; among the others the deadline decides.",
+        data,
+        {
+            "height": 340,
+            "xaxis": {"title": {"text": "shortest deadline that is kept (ms)"}},
+            "yaxis": {"title": {"text": "µJ per input"}, "rangemode": "tozero"},
+            "legend": legend_above(),
+        },
+        Table(("operating point", "network", "deadline (ms)", "energy (µJ)"), rows),
     )
 
 

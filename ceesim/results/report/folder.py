@@ -18,7 +18,8 @@ from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
 from ceesim.results.scenario import QUEUE_COLUMNS, SCENARIO_SCHEMA
 from ceesim.results.summary import SCHEMA
-from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS
+from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS
+from ceesim.results.write import POINTS_FILE
 from ceesim.shipped import Shelf
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class RunFolder:
         trace: what was replayed, under the policy of the run; None if it was not found.
         missing: why it was not, for people; empty if it was.
         scenario, queue: scenario.json and queue.csv of a run in which inputs met.
+        points: operating_points.csv of a hardware that has some.
     """
 
     name: str
@@ -65,6 +67,7 @@ class RunFolder:
     missing: str
     scenario: dict[str, Any] | None = None
     queue: pandas.DataFrame | None = None
+    points: pandas.DataFrame | None = None
 
 
 def is_run(path: Path) -> bool:
@@ -109,9 +112,11 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
                 expected=SCENARIO_SCHEMA,
                 fix="run it again",
             )
+    points = _table(path / POINTS_FILE, POINT_COLUMNS) if (path / POINTS_FILE).exists() else None
     return RunFolder(
-        path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing, scenario, queue
-    )
+        path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing, scenario, queue,
+        points,
+    )  # fmt: skip
 
 
 def _json(path: Path) -> dict[str, Any]:
