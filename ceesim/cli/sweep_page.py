@@ -63,15 +63,22 @@ def duration(seconds: float) -> str:
 def print_findings(out: Path, as_json: bool) -> None:
     """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves."""
     from ceesim.explore.frame import SweepTable
-    from ceesim.explore.pareto import OBJECTIVES, findings
+    from ceesim.explore.pareto import METRICS_READ, OBJECTIVES, findings
 
-    found = findings(SweepTable(out, OBJECTIVES), OBJECTIVES)
+    found = findings(SweepTable(out, METRICS_READ), OBJECTIVES)
     if as_json:
         record: dict[str, Any] = {
             "num_points": found.num_points,
             "num_failed": found.num_failed,
             "objectives": list(found.objectives),
-            "front": json.loads(found.front.to_json(orient="records", double_precision=15)),
+            "front": [
+                row | {"rival": found.rivals.get(label)}
+                for label, row in zip(
+                    found.front.index.tolist(),
+                    json.loads(found.front.to_json(orient="records", double_precision=15)),
+                    strict=True,
+                )
+            ],
             "knee": None if found.knee is None else int(found.front["point"][found.knee]),
             "influence": {
                 name: {one.knob: {"first_order": one.first_order, "total": one.total} for one in ranked}
@@ -123,7 +130,11 @@ def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
     for name in found.objectives:
         table[name] = table[name].map(lambda value: f"{value:.4g}")
     table.insert(0, "", ["*" if label == found.knee else "" for label in table.index])
+    if found.rivals:
+        table["rival"] = [found.rivals.get(label, "") for label in table.index]
     lines += table.to_string(index=False).splitlines()
+    if found.rivals:
+        lines.append("(rival: a point as good in all else, whose energy may be as low within the bands of the prices)")
     missing = f"; estimates, {format_count(found.num_failed, 'point')} failed" if found.num_failed else ""
     for name, ranked in found.influences.items():
         lines.append(f"What moves {name} (share of its variance: alone, in all{missing}):")

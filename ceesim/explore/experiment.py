@@ -1,8 +1,8 @@
 """One point of a sweep: the hardware and the policy it names, one trace replayed on them, one row of plain values.
 
-The columns are the paths of summary.json. Work is shared where points are neighbours: a layer is not mapped again for a
-machine it was mapped for (`ceesim.mapping.plan`), a network is not compiled again for the same hardware, and inputs are
-not replayed again under the same policy.
+The columns are the paths of summary.json, and the ends of the energy by kind of price. Work is shared where points are
+neighbours: a layer is not mapped again for a machine it was mapped for (`ceesim.mapping.plan`), a network is not
+compiled again for the same hardware, and inputs are not replayed again under the same policy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ceesim.exits.trace import ExitTrace
 from ceesim.explore.knobs import Value, policy_with
 from ceesim.explore.reasons import in_one_line
 from ceesim.explore.space import Point, Space, hardware_settings, policy_settings
-from ceesim.hardware.energy.actions import Component
+from ceesim.hardware.energy.actions import Component, Uncertainty
 from ceesim.hardware.load import override
 from ceesim.hardware.model import Hardware, Lookahead
 from ceesim.results.scenario import OPERANDS
@@ -41,13 +41,19 @@ _MEASURES: Final = (
     *(f"dram_bytes.by_operand.{name}" for name in OPERANDS),
     *(f"energy_pj.by_component.{component.key}" for component in Component),
 )  # fmt: skip
-METRICS: Final = (
+SUMMARY_METRICS: Final = (
     "area_mm2", "accuracy.dynamic", "accuracy.static",
     *(f"dynamic.{name}" for name in _MEASURES),
     *(f"static.{name}" for name in _MEASURES if not name.startswith("wasted")),
     *(f"reduction.{name}" for name in REDUCED),
 )  # fmt: skip
 """Paths into summary.json that every row has; where summary.json says null, the cell is empty."""
+ENERGY_ENDS: Final = tuple(
+    tuple(f"dynamic.energy_pj.{end}.{kind.key}" for kind in Uncertainty) for end in ("low", "high")
+)
+"""[low or high][kind of price] what an input spends of a kind if all prices of that kind are at that end."""
+METRICS: Final = (*SUMMARY_METRICS, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
+"""Every number of a row but the exit rates, which depend on the network."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +83,9 @@ class Experiment:
         result = replay(hardware, trace, rates, pricer=_price)
         result = replace(result, hardware=_uncontrolled(hardware))  # all that is left to ask are clock, area and joules
         numbers = summary(result, intervals=False)
-        return (*(_find(numbers, path) for path in METRICS), *numbers["exit_rate"])
+        spent = result.mean_energy()[0]
+        ends = (spent.bands * spent.pj[0].sum(axis=0)).ravel().tolist()
+        return (*(_find(numbers, path) for path in SUMMARY_METRICS), *ends, *numbers["exit_rate"])
 
     def row(self, index: int, point: Point) -> Row:
         """The row of point number `index`; a design that cannot be is a row as well, with the reason."""

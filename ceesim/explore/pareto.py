@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.explore.column_types import knob_names
-from ceesim.explore.experiment import FAILED, OK
+from ceesim.explore.experiment import ENERGY_ENDS, FAILED, OK
 from ceesim.explore.influence import Coder, Influence, Influences
 from ceesim.explore.reasons import Failure, Failures
+from ceesim.explore.rivals import ENERGY, rivals
 
 if TYPE_CHECKING:
     import pandas
@@ -29,6 +30,8 @@ Costs = NDArray[np.float64]
 
 OBJECTIVES: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2", "accuracy.dynamic")
 """What designs are compared by, as far as a table has it and it varies."""
+METRICS_READ: Final = (*OBJECTIVES, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
+"""What `findings` reads of a table's metrics."""
 MOST_REASONS: Final = 10
 """Why points failed is told for so many reasons."""
 MAXIMISED: Final = frozenset({"accuracy.dynamic"})
@@ -72,6 +75,8 @@ class Findings:
         objectives: the columns that were compared.
         front: the rows that no other dominates, best first in the first objective: point, knobs, objectives.
         knee: label of the knee's row.
+        rivals: of each row of the front that another may beat, within the uncertainty of the energy prices, its label
+            and the number of that other point; empty if the table does not say what the energy is made of.
         influences: of each knob that varies, by objective.
     """
 
@@ -83,6 +88,7 @@ class Findings:
     front: pandas.DataFrame
     knee: int | None
     influences: dict[str, list[Influence]]
+    rivals: Mapping[int, int]
 
 
 def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJECTIVES) -> Findings:
@@ -97,7 +103,9 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJE
     for part in parts:
         survey.add(part)
     varying = survey.varying
-    columns = ["point", *survey.knobs, *varying]
+    ends = survey.energy_ends if ENERGY in varying else []
+    shown = ["point", *survey.knobs, *varying]
+    columns = [*shown, *ends]
     front = pandas.DataFrame(columns=columns)
     compared = tuple(name for name in varying if name not in MAXIMISED)
     influences = Influences(survey.turning, compared)
@@ -110,15 +118,17 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJE
             front = front[not_dominated(costs_of(front, varying))]
     if varying:
         front = front.sort_values(list(varying), kind="stable")
+    rest = [name for name in varying if name != ENERGY]
     return Findings(
         num_points=survey.num_points,
         num_failed=survey.num_failed,
         failures=survey.failures,
         knobs=survey.knobs,
         objectives=varying,
-        front=front,
+        front=front[shown],
         knee=int(front.index[knee(costs_of(front, varying))]) if varying else None,
         influences={name: influences.of(name) for name in compared},
+        rivals=rivals(front, costs_of(front, rest)) if ends else {},
     )
 
 
@@ -128,6 +138,7 @@ class _Survey:
     def __init__(self, objectives: Sequence[str]) -> None:
         self.num_points = self.num_failed = 0
         self.knobs: tuple[str, ...] = ()
+        self.energy_ends: list[str] = []
         self._objectives = tuple(objectives)
         self._lowest = np.full(len(self._objectives), np.inf)
         self._highest = np.full(len(self._objectives), -np.inf)
@@ -141,6 +152,8 @@ class _Survey:
             self.knobs = tuple(knob_names(list(part.columns)))
             self._coders = {knob: Coder() for knob in self.knobs}
             self._together = [self.knobs]
+            ends = [name for end in ENERGY_ENDS for name in end]
+            self.energy_ends = ends if set(ends) <= set(part.columns) else []
         done, failed = part[part["status"] == OK], part[part["status"] == FAILED]
         self.num_points += len(part)
         self.num_failed += len(failed)

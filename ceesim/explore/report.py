@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ceesim.explore.column_types import knob_names
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
-from ceesim.explore.pareto import OBJECTIVES, Findings, findings
+from ceesim.explore.pareto import METRICS_READ, Findings, findings
 from ceesim.explore.pictures import front, heat_map, influence, measure_of, parallel, said, thinned
 from ceesim.explore.table import manifest_path
 from ceesim.results.report.figure import Figure, Section, Sheet, Table, cell
@@ -34,7 +34,7 @@ def sweep_section(path: Path, name: str) -> Section:
     Raises:
         OutputError: if it is no such table.
     """
-    table, record = read_sweep(path, OBJECTIVES), _record(path)
+    table, record = read_sweep(path, METRICS_READ), _record(path)
     found = findings([table])
     done, failed = table[table["status"] == OK], table[table["status"] == FAILED]
     turned = [knob for knob in knob_names(list(table.columns)) if table[knob].nunique(dropna=False) > 1]
@@ -88,20 +88,23 @@ def _lost(knob: str, done: pandas.DataFrame) -> str:
 
 
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
-    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), ""]
+    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), "rival", ""]
+    front = zip(found.front.index.tolist(), found.front.to_dict("records"), strict=True)
     rows = [
         (
             int(row["point"]),
             *(cell(row[knob]) for knob in knobs),
             *(float(row[each]) * measure_of(each).factor for each in found.objectives),
-            "the knee" if index == found.knee else "",
+            found.rivals.get(label),
+            "the knee" if label == found.knee else "",
         )
-        for index, row in found.front.iterrows()
+        for label, row in front
     ]
     return Sheet(
         "front",
         "Designs that no other beats",
-        "For each of these, every other design is worse in something.",
+        "For each of these, every other design is worse in something. A rival is a point as good in all else, whose "
+        "energy may be as low within the bands of the prices.",
         Table(tuple(columns), rows),
     )
 

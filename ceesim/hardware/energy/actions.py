@@ -102,6 +102,11 @@ class Uncertainty(IntEnum):
     CLOCK = 3
     LEAKAGE = 4
 
+    @property
+    def key(self) -> str:
+        """The name in result files."""
+        return self.name.lower()
+
 
 NUM_UNCERTAINTIES: Final = len(Uncertainty)
 

@@ -1,0 +1,112 @@
+"""Rivals: who is named, against every corner of the prices by enumeration, and where nobody is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+from ceesim import cli
+from ceesim.exits.trace import load_trace
+from ceesim.explore.experiment import ENERGY_ENDS
+from ceesim.explore.frame import read_sweep
+from ceesim.explore.pareto import OBJECTIVES, findings
+from ceesim.explore.report import sweep_section
+from ceesim.explore.rivals import ENERGY, rivals
+from ceesim.explore.sweep import sweep
+from ceesim.hardware.energy.actions import NUM_UNCERTAINTIES
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.load import load_hardware
+from ceesim.shipped import Shelf, find
+
+BANDS = energy_table(load_hardware("edge_npu.yaml")).bands
+
+
+def designs(kinds: Any, **columns: list[Any]) -> pandas.DataFrame:
+    """A front whose designs spend `kinds` [designs, kinds of price] by the nominal prices."""
+    kinds = np.array(kinds, float)
+    ends = {
+        name: (kinds * BANDS[end])[:, kind] for end, names in enumerate(ENERGY_ENDS) for kind, name in enumerate(names)
+    }
+    return pandas.DataFrame({"point": range(len(kinds)), ENERGY: kinds.sum(axis=1), **ends, **columns})
+
+
+def test_a_rival_is_a_design_that_some_prices_make_cheaper() -> None:
+    generator = np.random.default_rng(0)
+    front = designs(generator.integers(1, 40, (12, NUM_UNCERTAINTIES)))
+    kinds = (front[list(ENERGY_ENDS[0])].to_numpy() / BANDS[0]).round()
+    rest = generator.integers(0, 3, (12, 2)).astype(float)
+    corners = np.array(list(itertools.product(*BANDS.T)))
+    found = rivals(front, rest)
+    assert 0 < len(found) < 12
+    for i in range(12):
+        may = [
+            j
+            for j in range(12)
+            if (rest[j] <= rest[i]).all()
+            and kinds[j].sum() > kinds[i].sum()
+            and (corners @ (kinds[j] - kinds[i]) <= 0).any()
+        ]
+        assert found.get(i) == min(may, key=lambda j: kinds[j].sum(), default=None)
+
+
+def test_what_is_shared_cancels_within_a_technology_and_not_across() -> None:
+    kinds = [[10, 10, 10, 10, 10], [10, 10, 11, 10, 10]]
+    rest = np.zeros((2, 1))
+    assert rivals(designs(kinds), rest) == {}
+    assert rivals(designs(kinds, **{"technology.node_nm": [22, 22]}), rest) == {}
+    assert rivals(designs(kinds, **{"technology.node_nm": [22, 45]}), rest) == {0: 1}
+    assert rivals(designs(kinds, **{"dram.type": ["lpddr4-3200", "ddr4-2400"]}), rest) == {0: 1}
+
+
+def test_who_is_worse_in_something_or_spends_the_same_is_no_rival() -> None:
+    kinds = [[10, 10, 10, 10, 10], [11, 9, 10, 10, 11]]
+    assert rivals(designs(kinds), np.array([[1.0], [1.0]])) == {0: 1}
+    assert rivals(designs(kinds), np.array([[1.0], [2.0]])) == {}
+    assert rivals(designs([kinds[0], kinds[0]]), np.zeros((2, 1))) == {}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parameters = {"array.rows": [24, 32], "array.cols": [8, 32], "buffers.weight": ["32 KiB", "64 KiB"]}
+    path = tmp_path_factory.mktemp("sweep") / "sweep.csv"
+    sweep("edge_npu.yaml", load_trace(find("vgg_w025_c10.npz", Shelf.TRACES)), parameters).to_csv(path, index=False)
+    return path
+
+
+def test_the_ends_of_a_row_are_the_bands_of_its_parts(table: Path) -> None:
+    rows = read_sweep(table)
+    low, high = (rows[list(end)].to_numpy() for end in ENERGY_ENDS)
+    nominal = rows[ENERGY].to_numpy()
+    assert (low / BANDS[0]).sum(axis=1) == pytest.approx(nominal)
+    assert (high / BANDS[1]).sum(axis=1) == pytest.approx(nominal)
+
+
+def test_findings_page_and_report_name_the_same_rivals(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings([read_sweep(table)])
+    assert found.rivals
+    assert set(found.front.columns).isdisjoint(name for end in ENERGY_ENDS for name in end)
+    front = next(part for part in sweep_section(table, "sweep1").parts if part.name == "front").table
+    named = dict(zip(found.front["point"], (found.rivals.get(label) for label in found.front.index), strict=True))
+    assert {row[0]: row[front.columns.index("rival")] for row in front.rows} == named
+    from ceesim.cli.sweep_page import print_findings
+
+    print_findings(table, as_json=True)
+    assert {design["point"]: design["rival"] for design in json.loads(capsys.readouterr().out)["front"]} == named
+    print_findings(table, as_json=False)
+    assert "(rival: a point as good in all else" in capsys.readouterr().out
+
+
+def test_a_table_without_the_ends_names_none(table: Path, tmp_path: Path) -> None:
+    rows = read_sweep(table).drop(columns=[name for end in ENERGY_ENDS for name in end])
+    found = findings([rows])
+    assert found.rivals == {}
+    assert found.front.equals(findings([read_sweep(table)]).front)
+    assert OBJECTIVES[1] == ENERGY
+    rows.to_csv(tmp_path / "old.csv", index=False)
+    assert cli.exit_code(["report", str(tmp_path / "old.csv"), "--out", str(tmp_path / "page.html")]) == 0
