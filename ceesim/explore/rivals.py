@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.explore.experiment import ENERGY_ENDS
+from ceesim.hardware.energy.price import least_difference
 
 if TYPE_CHECKING:
     import pandas
@@ -35,15 +36,13 @@ def rivals(front: pandas.DataFrame, rest: Floats) -> dict[int, int]:
         rest: [designs, objectives] the costs besides energy, all to be minimised.
     """
     energy = front[ENERGY].to_numpy(float)
-    low, high = (front[list(end)].to_numpy(float) for end in ENERGY_ENDS)
+    ends = np.array([front[list(end)].to_numpy(float) for end in ENERGY_ENDS])
     turned = [name for name in _TECHNOLOGY if name in front]
     technology = front.groupby(turned).ngroup().to_numpy() if turned else np.zeros(len(front))
     found = {}
     for i, label in enumerate(front.index):
         may = np.flatnonzero((rest <= rest[i]).all(axis=1) & (energy > energy[i]))
-        together = np.minimum(low[may] - low[i], high[may] - high[i]).sum(axis=1)
-        apart = low[may].sum(axis=1) - high[i].sum()
-        least = np.where(technology[may] == technology[i], together, apart)
+        least = least_difference(ends[:, may], ends[:, i], technology[may] == technology[i])
         if len(close := may[least <= 0]):
             found[int(label)] = int(front["point"].iloc[close[np.argmin(energy[close])]])
     return found

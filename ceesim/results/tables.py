@@ -1,4 +1,4 @@
-"""The tables of a run, as rows of plain values under fixed column names: layers, exits, inputs, operating points."""
+"""The tables of a run, as plain values under fixed column names: layers, exits, inputs, energy, operating points."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ceesim.hardware.energy.actions import Component, Uncertainty
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Amount, Unit
 from ceesim.sim.costs import Priced
@@ -25,6 +26,7 @@ EXIT_COLUMNS: Final = (
     "executed_macs", "wasted_macs", "wasted_dram_bytes",
 )  # fmt: skip
 INPUT_COLUMNS: Final = ("input", "exit_index", "prediction", "correct", "latency_cycles", "energy_pj", "dram_bytes")
+ENERGY_COLUMNS: Final = ("network", "component", "price", "energy_pj", "low_pj", "high_pj")
 POINT_COLUMNS: Final = (
     "clock_hz", "voltage_v", "transition_s", "mean_latency_s", "worst_latency_s", "energy_pj", "static_latency_s",
     "static_energy_pj", "cheapest_from_deadline_s",
@@ -157,6 +159,23 @@ def by_segment(rows: list[dict[str, Any]]) -> Iterator[tuple[int, list[dict[str,
     """Layer rows grouped by segment, in order."""
     for segment in dict.fromkeys(row["segment"] for row in rows):
         yield segment, [row for row in rows if row["segment"] == segment]
+
+
+def energy(result: RunResult) -> list[dict[str, Any]]:
+    """Mean energy of an input alone, static and dynamic, by component and by kind of price, with the band of each.
+
+    Prices of one kind are wrong together: by one factor in all rows of one technology.
+    """
+    rows = []
+    for network, spent in zip(("dynamic", "static"), result.mean_energy(), strict=True):
+        for component in Component:
+            for kind in Uncertainty:
+                pj = float(spent.pj[0, component, kind])
+                if pj:
+                    low, high = (pj * float(end[kind]) for end in spent.bands)
+                    values = (network, component.key, kind.key, pj, low, high)
+                    rows.append(dict(zip(ENERGY_COLUMNS, values, strict=True)))
+    return rows
 
 
 def operating_points(result: RunResult) -> list[dict[str, Any]]:

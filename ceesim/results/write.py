@@ -24,10 +24,12 @@ from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, arrival_columns, queue_rows, scenario_record
 from ceesim.results.summary import summary
 from ceesim.results.tables import (
+    ENERGY_COLUMNS,
     EXIT_COLUMNS,
     INPUT_COLUMNS,
     LAYER_COLUMNS,
     POINT_COLUMNS,
+    energy,
     exits,
     input_columns,
     layers,
@@ -40,7 +42,8 @@ SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
 POINTS_FILE: Final = "operating_points.csv"
 PARQUET_FILE: Final = "inputs.parquet"
 RUN_FILES: Final = (
-    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "inputs.csv", "manifest.json",
+    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "energy.csv", "inputs.csv",
+    "manifest.json",
 )  # fmt: skip
 """What `write_run` always writes, in the order in which a reader wants them."""
 SOME_RUN_FILES: Final = (*SCENARIO_FILES, POINTS_FILE, PARQUET_FILE)
@@ -74,6 +77,7 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any], *, parq
         "exit_values.csv": lambda stream: _rows(
             stream, EXIT_VALUE_COLUMNS, [value.row() for value in exit_values(result)]
         ),
+        "energy.csv": lambda stream: _rows(stream, ENERGY_COLUMNS, energy(result)),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
         "manifest.json": lambda stream: _json(
             stream,

@@ -25,8 +25,10 @@ from ceesim.explore.pictures import _axis, heat_map
 from ceesim.explore.report import MOST_POINTS, sweep_section
 from ceesim.explore.sweep import sweep
 from ceesim.explore.table import manifest_path
+from ceesim.hardware.energy.price import ratio
 from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import exit_values
+from ceesim.results.report.energy_ratio import energy_ratio
 from ceesim.results.report.exit_figures import _judged
 from ceesim.results.report.figure import Figure, Section
 from ceesim.results.report.folder import RunFolder, read_run
@@ -230,6 +232,38 @@ def test_hardware_of_one_name_is_told_apart_by_its_keys(folder: Path, tmp_path: 
     assert columns(section, "runs")["hardware"] == ["toy_npu", "another"]
     assert "settings" not in columns(section, "runs")
     assert "what each hardware makes of it" in part(section, "reductions").caption
+
+
+def test_energies_of_two_runs_are_compared_with_the_band_that_does_not_cancel(folder: Path, tmp_path: Path) -> None:
+    one, other = small_run(), small_run(array__rows=32)
+    runs = [read_run(folder), read_run(run_folder(tmp_path / "run", other))]
+    table = columns(comparison(runs, ["a", "b"]), "runs")
+    expected = ratio(other.mean_energy()[0], 0, one.mean_energy()[0], 0)
+    assert table["energy, first run = 1"] == [1, pytest.approx(expected.nominal)]
+    assert table["its band"] == ["1 … 1", f"{expected.low:.4g} … {expected.high:.4g}"]
+    assert expected.nominal == pytest.approx(table["mean energy (µJ)"][1] / table["mean energy (µJ)"][0])
+    elsewhere = small_run(technology__node="45 nm", technology__voltage="1.0 V", technology__device="lstp")
+    far = energy_ratio(read_run(run_folder(tmp_path / "far", elsewhere)), runs[0])
+    independent = ratio(elsewhere.mean_energy()[0], 0, one.mean_energy()[0], 0)
+    assert far is not None
+    assert (far.low, far.nominal, far.high) == pytest.approx((independent.low, independent.nominal, independent.high))
+    assert far.high / far.low > 3 * expected.high / expected.low
+    met = replace(runs[1], scenario={})
+    assert energy_ratio(met, runs[0]) is energy_ratio(runs[0], met) is None
+    assert energy_ratio(replace(runs[1], manifest={}), runs[0]) is None
+    with pytest.raises(OutputError, match=r"energy.csv: not what a run writes .*magic"):
+        energy_ratio(replace(runs[1], energy=runs[1].energy.assign(price="magic")), runs[0])
+
+
+def test_a_kind_of_price_that_one_run_spends_nothing_of_has_the_band_of_the_other(folder: Path) -> None:
+    run = read_run(folder)
+    without = replace(run, energy=run.energy[run.energy["price"] != "dram"])
+    found = energy_ratio(without, run)
+    back = energy_ratio(run, without)
+    assert found is not None
+    assert back is not None
+    assert (found.low, found.nominal, found.high) == pytest.approx((1 / back.high, 1 / back.nominal, 1 / back.low))
+    assert found.low < found.nominal < found.high < 1
 
 
 def test_numbers_stand_on_the_right_and_sections_are_listed(section: Section, sweep_table: Path) -> None:

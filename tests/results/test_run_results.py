@@ -19,7 +19,7 @@ from ceesim.errors import MissingExtraError, OptionError, OutputError, PolicyErr
 from ceesim.exits.references import Fixed, Never
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.actions import Component
-from ceesim.hardware.energy.price import Waiting
+from ceesim.hardware.energy.price import Waiting, total_band
 from ceesim.hardware.load import load_hardware
 from ceesim.program.command import Amount
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
@@ -27,7 +27,15 @@ from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
 from ceesim.results.scenario import idle_energy_pj
 from ceesim.results.summary import REDUCED, percentile, summary
-from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS, exits, layers
+from ceesim.results.tables import (
+    ENERGY_COLUMNS,
+    EXIT_COLUMNS,
+    INPUT_COLUMNS,
+    LAYER_COLUMNS,
+    POINT_COLUMNS,
+    exits,
+    layers,
+)
 from ceesim.results.verdict import verdict
 from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
@@ -301,6 +309,7 @@ def test_files_are_the_same_bytes_from_both_executors_and_every_time(
         ("static_layers", LAYER_COLUMNS),
         ("exits", EXIT_COLUMNS),
         ("exit_values", EXIT_VALUE_COLUMNS),
+        ("energy", ENERGY_COLUMNS),
         ("inputs", INPUT_COLUMNS),
     ):
         with (tmp_path / "a" / f"{name}.csv").open(newline="") as stream:
@@ -309,6 +318,20 @@ def test_files_are_the_same_bytes_from_both_executors_and_every_time(
         rows = list(csv.DictReader(stream))
     assert len(rows) == result.trace.num_inputs
     assert sum(row["correct"] == "1" for row in rows) / len(rows) == pytest.approx(result.trace.accuracy)
+
+
+def test_the_energy_of_a_run_by_kind_of_price_adds_up(result: RunResult, tmp_path: Path) -> None:
+    write_run(result, tmp_path / "out", {})
+    table = pandas.read_csv(tmp_path / "out" / "energy.csv")
+    numbers, spent = summary(result), dict(zip(("dynamic", "static"), result.mean_energy(), strict=True))
+    for network, rows in table.groupby("network"):
+        by_component = rows.groupby("component")["energy_pj"].sum()
+        told = {name: value for name, value in numbers[network]["energy_pj"]["by_component"].items() if value}
+        assert by_component.to_dict() == pytest.approx(told)
+        band = total_band(spent[str(network)], 0)
+        assert rows[["low_pj", "energy_pj", "high_pj"]].sum().tolist() == pytest.approx(
+            [band.low, band.nominal, band.high]
+        )
 
 
 def test_operating_points_have_a_table_on_the_page_and_in_the_folder(tmp_path: Path) -> None:

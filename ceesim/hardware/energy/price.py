@@ -149,7 +149,7 @@ class Band:
 
     @property
     def is_certain(self) -> bool:
-        """Whether a difference has one sign all over its band."""
+        """Whether it has one sign all over its band."""
         return self.low > 0 or self.high < 0
 
 
@@ -159,19 +159,17 @@ def total_band(breakdown: Breakdown, row: int) -> Band:
     return Band(float(kinds @ breakdown.bands[0]), float(breakdown.total[row]), float(kinds @ breakdown.bands[1]))
 
 
-def difference(more: Breakdown, row: int, less: Breakdown, other_row: int) -> Band:
-    """How much more the first row costs than the second, in pJ.
+def least_difference(more: Floats, less: Floats, together: NDArray[np.bool_]) -> Floats:
+    """[rows] how much more than `less` each row of `more` costs at the least, in pJ; below 0 it may cost less.
 
-    Rows priced in one technology share their errors; otherwise every price may err on its own.
+    Args:
+        more: [2, rows, uncertainties] pJ with every price at its low, and at its high end.
+        less: [2, uncertainties] likewise.
+        together: [rows] whether the row is priced in the technology of `less`, so that both err by the same factors.
     """
-    first, second = more.pj[row].sum(axis=0), less.pj[other_row].sum(axis=0)
-    nominal = float(more.total[row] - less.total[other_row])
-    if _err_together(more, less):
-        low, high = _extremes(first - second, more.bands)
-    else:
-        low = float(first @ more.bands[0] - second @ less.bands[1])
-        high = float(first @ more.bands[1] - second @ less.bands[0])
-    return Band(low, nominal, high)
+    shared = (more - less[:, None]).min(axis=0).sum(axis=-1)
+    apart = more[0].sum(axis=-1) - less[1].sum()
+    return np.asarray(np.where(together, shared, apart), np.float64)
 
 
 def ratio(numerator: Breakdown, row: int, denominator: Breakdown, other_row: int) -> Band:
@@ -200,11 +198,6 @@ def saved(less: Breakdown, row: int, more: Breakdown, other_row: int) -> Band:
 
 def _err_together(one: Breakdown, other: Breakdown) -> bool:
     return one.kin == other.kin
-
-
-def _extremes(kinds: Floats, bands: Floats) -> tuple[float, float]:
-    ends = kinds * bands
-    return float(ends.min(axis=0).sum()), float(ends.max(axis=0).sum())
 
 
 def _extreme_ratio(first: Floats, second: Floats, bands: Floats, *, least: bool) -> float:

@@ -160,8 +160,13 @@ def energy_table(hardware: Hardware) -> EnergyTable:
     for values in (action_pj, state_pj, bands):
         values.setflags(write=False)
     warnings = tuple(doubts(hardware, spec, arrays))
-    kin = (technology.node_nm, technology.device, technology.clock_profile, hardware.dram.type)
-    return EnergyTable(lines, action_pj, state_pj, bands, kin, area, warnings, hardware.clock_hz)
+    return EnergyTable(lines, action_pj, state_pj, bands, kin_of(hardware), area, warnings, hardware.clock_hz)
+
+
+def kin_of(hardware: Hardware) -> Kin:
+    """What the prices of `hardware` are drawn from."""
+    made_in = hardware.technology
+    return made_in.node_nm, made_in.device, made_in.clock_profile, hardware.dram.type
 
 
 def _sram(memory: Memory, technology: Technology) -> Sram:

@@ -18,7 +18,7 @@ from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
 from ceesim.results.scenario import QUEUE_COLUMNS, SCENARIO_SCHEMA
 from ceesim.results.summary import SCHEMA
-from ceesim.results.tables import EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS
+from ceesim.results.tables import ENERGY_COLUMNS, EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS
 from ceesim.results.write import POINTS_FILE
 from ceesim.shipped import Shelf
 
@@ -30,6 +30,7 @@ _TABLES: Final = {
     "static_layers.csv": LAYER_COLUMNS,
     "exits.csv": EXIT_COLUMNS,
     "exit_values.csv": EXIT_VALUE_COLUMNS,
+    "energy.csv": ENERGY_COLUMNS,
     "inputs.csv": INPUT_COLUMNS,
 }
 
@@ -38,7 +39,9 @@ _KEYS: Final = (
     "hardware", "network", "width", "dataset", "num_inputs", "policy", "scenario", "batch", "clock_hz", "accuracy",
     "exit_rate", "dynamic", "static", "reduction",
 )  # fmt: skip
-_AGAIN: Final = "run it again"
+AGAIN: Final = "run it again"
+"""What to do about a damaged run."""
+"""What to do about a damaged run."""
 _DIGITS: Final = 12
 """Of a SHA-256 that are shown."""
 
@@ -62,6 +65,7 @@ class RunFolder:
     static_layers: pandas.DataFrame
     exits: pandas.DataFrame
     exit_values: pandas.DataFrame
+    energy: pandas.DataFrame
     inputs: pandas.DataFrame
     trace: ExitTrace | None
     missing: str
@@ -95,11 +99,11 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
         )
     if absent := [key for key in _KEYS if key not in summary]:
         where, got = str(path / "summary.json"), f"no {', '.join(absent)}"
-        raise OutputError("not a whole summary", where=where, got=got, fix=_AGAIN)
-    layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
+        raise OutputError("not a whole summary", where=where, got=got, fix=AGAIN)
+    layers, static, exits, values, energy, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
     met = (path / "scenario.json").exists()
     if layers.empty or exits.empty or (not met and len(inputs) != exits["num_inputs"].sum()):
-        raise OutputError("rows are missing in a table of the run", where=str(path), fix=_AGAIN)
+        raise OutputError("rows are missing in a table of the run", where=str(path), fix=AGAIN)
     trace, missing = _find_trace(path, summary, manifest, traces)
     scenario, queue = None, None
     if met:
@@ -110,12 +114,12 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
                 where=str(path / "scenario.json"),
                 got=scenario.get("schema"),
                 expected=SCENARIO_SCHEMA,
-                fix="run it again",
+                fix=AGAIN,
             )
     points = _table(path / POINTS_FILE, POINT_COLUMNS) if (path / POINTS_FILE).exists() else None
     return RunFolder(
-        path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing, scenario, queue,
-        points,
+        path.resolve().name, summary, manifest, layers, static, exits, values, energy, inputs, trace, missing, scenario,
+        queue, points,
     )  # fmt: skip
 
 
@@ -127,9 +131,9 @@ def _json(path: Path) -> dict[str, Any]:
             f"cannot be read: {error.strerror}", where=str(path), fix="name a folder that `ceesim run --out` wrote"
         ) from None
     except ValueError as error:
-        raise OutputError(f"not JSON: {error}", where=str(path), fix="run it again") from None
+        raise OutputError(f"not JSON: {error}", where=str(path), fix=AGAIN) from None
     if not isinstance(content, dict):
-        raise OutputError("must be a JSON object", where=str(path), got=type(content).__name__, fix="run it again")
+        raise OutputError("must be a JSON object", where=str(path), got=type(content).__name__, fix=AGAIN)
     return content
 
 
@@ -139,11 +143,11 @@ def _table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
     try:
         table = pandas.read_csv(path, keep_default_na=False, na_values=[""])
     except OSError as error:
-        raise OutputError(f"cannot be read: {error.strerror}", where=str(path), fix="run it again") from None
+        raise OutputError(f"cannot be read: {error.strerror}", where=str(path), fix=AGAIN) from None
     except ValueError as error:
-        raise OutputError(f"not a table: {str(error)[:200]}", where=str(path), fix="run it again") from None
+        raise OutputError(f"not a table: {str(error)[:200]}", where=str(path), fix=AGAIN) from None
     if missing := [name for name in columns if name not in table.columns]:
-        raise OutputError("columns are missing", where=str(path), got=", ".join(missing), fix="run it again")
+        raise OutputError("columns are missing", where=str(path), got=", ".join(missing), fix=AGAIN)
     return table
 
 

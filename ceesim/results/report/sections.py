@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ceesim.results.report.cost_figures import cost_figures
+from ceesim.results.report.energy_ratio import energy_ratio
 from ceesim.results.report.exit_figures import exit_figures, worst_case
 from ceesim.results.report.figure import (
     SERIES,
@@ -149,10 +150,11 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
     apart = {trait: values for trait, values in traits(runs).items() if differs(values)}
     columns = (
         "run", *apart, "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
-        "mean latency (ms)", "p99 latency (ms)", "worst case", "mean energy (µJ)", "mean DRAM (KiB)", "area (mm²)",
+        "mean latency (ms)", "p99 latency (ms)", "worst case", "mean energy (µJ)", "energy, first run = 1", "its band",
+        "mean DRAM (KiB)", "area (mm²)",
     )  # fmt: skip
     rows = [
-        (name, *(values[i] for values in apart.values()), *_measures(run))
+        (name, *(values[i] for values in apart.values()), *_measures(run, runs[0]))
         for i, (name, run) in enumerate(zip(names, runs, strict=True))
     ]
     same = shared(runs)
@@ -169,18 +171,21 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
                 "runs",
                 "The runs",
                 "One line per run; click a heading to sort. The worst case is the latency of an input that runs to the "
-                "end, past every head, against the network without exits.",
+                "end, past every head, against the network without exits. The band is what the ratio of the energies "
+                "may be if prices are wrong: in one technology they are wrong together, and where it holds 1 the two "
+                "are not told apart.",
                 Table(columns, rows, percents),
             ),
         ],
     )
 
 
-def _measures(run: RunFolder) -> tuple[float | None, ...]:
+def _measures(run: RunFolder, first: RunFolder) -> tuple[float | str | None, ...]:
     summary = run.summary
     dynamic, milliseconds = summary["dynamic"], 1e3 / summary["clock_hz"]
     energy = dynamic["energy_pj"]
     worst, alone = worst_case(run)
+    ratio = energy_ratio(run, first)
     return (
         summary["accuracy"]["dynamic"],
         *(summary["reduction"][key] for key in _MEASURES),
@@ -188,6 +193,8 @@ def _measures(run: RunFolder) -> tuple[float | None, ...]:
         dynamic["latency_cycles"]["p99"] * milliseconds,
         worst / alone - 1,
         None if energy is None else energy["mean"] / 1e6,
+        None if ratio is None else ratio.nominal,
+        None if ratio is None else f"{ratio.low:.4g} … {ratio.high:.4g}",
         dynamic["dram_bytes"]["mean"] / 1024,
         summary["area_mm2"],
     )

@@ -1,0 +1,61 @@
+"""One run's energy over another's, with the band that is left where both are wrong together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ceesim.errors import CeesimError, OutputError
+from ceesim.hardware.energy.actions import NUM_COMPONENTS, NUM_UNCERTAINTIES, Component, Uncertainty
+from ceesim.hardware.energy.price import Band, Breakdown, ratio
+from ceesim.hardware.energy.table import Floats, kin_of
+from ceesim.hardware.model import Hardware
+from ceesim.results.report.folder import AGAIN, RunFolder
+
+_COMPONENT: Final = {component.key: component for component in Component}
+_KIND: Final = {kind.key: kind for kind in Uncertainty}
+
+
+def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
+    """Mean energy of an input of `run` over that of `other`, dynamic both; None where inputs met, or met in the other.
+
+    In one technology the factors by which prices may be wrong are the same in both, so most of the band cancels.
+
+    Raises:
+        OutputError: if what a run says of its energy is damaged.
+    """
+    if run.scenario is not None or other.scenario is not None:
+        return None
+    try:
+        hardware, others = (Hardware.model_validate(each.manifest["hardware"]) for each in (run, other))
+    except (KeyError, ValueError, CeesimError):
+        return None
+    first, second = _spent(run), _spent(other)
+    if not (first[0].any() and second[0].any()):
+        return None
+    if kin_of(hardware) == kin_of(others):  # a kind that one of them spends nothing of has its band from the other
+        bands = [np.where(first[0].any(axis=0), first[1], second[1])] * 2
+    else:
+        bands = [first[1], second[1]]
+    numerator, denominator = (
+        Breakdown(spent[0][None], band, kin_of(each))
+        for spent, band, each in zip((first, second), bands, (hardware, others), strict=True)
+    )
+    return ratio(numerator, 0, denominator, 0)
+
+
+def _spent(run: RunFolder) -> tuple[Floats, Floats]:
+    """[components, kinds of price] pJ of an average input, and [2, kinds] the ends of each kind over that."""
+    pj = np.zeros((3, NUM_COMPONENTS, NUM_UNCERTAINTIES))
+    rows = run.energy[run.energy["network"] == "dynamic"]
+    for row in rows.to_dict("records"):
+        try:
+            at = _COMPONENT[row["component"]], _KIND[row["price"]]
+            pj[:, *at] = row["energy_pj"], row["low_pj"], row["high_pj"]
+        except (KeyError, ValueError, TypeError):
+            where = f"{run.name}/energy.csv"
+            raise OutputError("not what a run writes", where=where, got=str(list(row.values())), fix=AGAIN) from None
+    nominal, *ends = pj.sum(axis=1)
+    bands = np.array([np.divide(end, nominal, out=np.ones_like(end), where=nominal > 0) for end in ends])
+    return pj[0], bands
