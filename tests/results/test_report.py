@@ -227,6 +227,8 @@ def test_hardware_of_one_name_is_told_apart_by_its_keys(folder: Path, tmp_path: 
     assert columns(section, "runs")["settings"] == ["array.rows 16", "array.rows 32"]
     assert told_apart([run, other]) == ["array.rows 16", "array.rows 32"]
     assert "what each hardware makes of it" in part(section, "reductions").caption
+    small = read_run(run_folder(tmp_path / "small", small_run(buffers__weight="64 KiB")))
+    assert told_apart([run, small]) == ["buffers.weight 128 KiB", "buffers.weight 64 KiB"]
     third = altered(other, hardware="another")
     section = comparison([run, third], ["a", "b"])
     assert columns(section, "runs")["hardware"] == ["toy_npu", "another"]

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ceesim.hardware import keys
+from ceesim.hardware.model import Hardware
 from ceesim.results.policy_text import policy_text, setting_text
 from ceesim.results.report.folder import RunFolder
-from ceesim.units import format_count
+from ceesim.units import format_count, write
 
 _MOST_KEYS: Final = 4
 """Keys of a hardware that are listed."""
@@ -94,8 +96,8 @@ def _policies(records: Sequence[dict[str, Any]]) -> list[str]:
     told = []
     for record in records:
         alike = [other for other in records if other["name"] == record["name"]]
-        keys = [key for key in record if any(other.get(key) != record[key] for other in alike)]
-        told.append(" ".join([record["name"], *(f"{key} {setting_text(record[key])}" for key in keys)]))
+        differing = [key for key in record if any(other.get(key) != record[key] for other in alike)]
+        told.append(" ".join([record["name"], *(f"{key} {setting_text(record[key])}" for key in differing)]))
     return told
 
 
@@ -106,9 +108,9 @@ def _settings(runs: Sequence[RunFolder]) -> list[str]:
     for run, own in zip(runs, described, strict=True):
         name = run.summary["hardware"]
         alike = [other for each, other in zip(runs, described, strict=True) if each.summary["hardware"] == name]
-        keys = [key for key in dict.fromkeys(key for other in alike for key in other) if key != "name"]
-        differing = [key for key in keys if any(other.get(key) != own.get(key) for other in alike)]
-        listed = [f"{key} {own.get(key, '–')}" for key in differing[:_MOST_KEYS]]
+        all_keys = [key for key in dict.fromkeys(key for other in alike for key in other) if key != "name"]
+        differing = [key for key in all_keys if any(other.get(key) != own.get(key) for other in alike)]
+        listed = [f"{key} {_value(key, own.get(key))}" for key in differing[:_MOST_KEYS]]
         if len(differing) > _MOST_KEYS:
             listed.append(f"{len(differing) - _MOST_KEYS} more keys")
         told.append(", ".join(listed))
@@ -121,6 +123,15 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         values |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return values
+
+
+def _value(key: str, value: Any) -> str:
+    """A value of a hardware, with its unit if it has one."""
+    if value is None:
+        return "–"
+    field = keys.find(Hardware, tuple(key.split(".")))
+    kind = None if field is None else keys.quantity(field)
+    return write(value, kind) if kind is not None and type(value) is int else str(value)
 
 
 def _clipped(text: str) -> str:
