@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,16 @@ def command(
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
     from ceesim.explore.notation import Written, design_space, read_settings, read_space, replaced
-    from ceesim.explore.optimize import Task, best_designs, check_evidence, on_test, open_study, optimise, tally
+    from ceesim.explore.optimize import (
+        Task,
+        best_designs,
+        check_evidence,
+        design_rows,
+        on_test,
+        open_study,
+        optimise,
+        tally,
+    )
     from ceesim.hardware.load import load_hardware
     from ceesim.sim.run import PrecisionWarning, warn_of_precision
     from ceesim.units import format_count
@@ -108,7 +118,7 @@ def command(
             got=" and ".join(f"{format_count(number, 'design')} {where}" for number, where in lost if number),
             fix="give the keys other values, loosen a constraint, or raise --trials",
         )
-    table = _rows(best, on_test(best, task, tested))
+    table = design_rows(best, task, on_test(best, task, tested))
     unwritten = None
     if out is not None:  # first: whoever reads what is printed may go away
         try:
@@ -161,44 +171,25 @@ def _say(num_done: int, num_failed: int) -> None:
     click.echo(f"\r{num_done} designs tried, {num_failed} of them impossible", err=True, nl=False)
 
 
-def _rows(designs: list[Design], tested: list[tuple[float, ...]]) -> list[dict[str, Any]]:
-    from ceesim.explore.pareto import OBJECTIVES
-
-    return [
-        {
-            **design.point,
-            "policy": json.dumps(design.policy.to_json()),
-            **{f"validation.{name}": value for name, value in zip(OBJECTIVES, design.values, strict=True)},
-            **{f"test.{name}": value for name, value in zip(OBJECTIVES, values, strict=True)},
-        }
-        for design, values in zip(designs, tested, strict=True)
-    ]
-
-
 def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
     """A line per design: what was set, what it costs on the test inputs, and the thresholds (–: exit not built)."""
     import pandas
 
+    from ceesim.explore.optimize import POLICY_COLUMN
     from ceesim.explore.pareto import OBJECTIVES
-    from ceesim.explore.pictures import measure_of
+    from ceesim.explore.pictures import measure_of, said
+    from ceesim.results.policy_text import thresholds_text
 
     measures = {key: measure_of(key) for key in OBJECTIVES}
     rows = [
         {
-            **{key: _short(value) for key, value in design.point.items()},
+            **{column: said(row[column], column) for column in takewhile(lambda name: name != POLICY_COLUMN, row)},
             **{shown.name: _short(float(row[f"test.{key}"]) * shown.factor) for key, shown in measures.items()},
-            "policy": _thresholds(design.policy.to_json()),
+            "policy": thresholds_text(design.policy.to_json()),
         }
         for design, row in zip(designs, table, strict=True)
     ]
     return pandas.DataFrame(rows).to_string(index=False).splitlines() if rows else []
-
-
-def _thresholds(record: dict[str, Any]) -> str:
-    values: list[float | None] = next(
-        (record[key] for key in ("beta", "threshold") if isinstance(record.get(key), list)), []
-    )
-    return " ".join([str(record["name"]), ",".join("–" if value is None else f"{value:g}" for value in values)]).strip()
 
 
 def _write(table: list[dict[str, Any]], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""`ceesim report`: one self-contained page about runs and sweeps."""
+"""`ceesim report`: one self-contained page about runs, sweeps and chosen designs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--csv", "with_data", is_flag=True, help="Write the data of every figure beside the page. Default: off.")
 def command(sources: tuple[Path, ...], out: Path, traces: tuple[Path, ...], with_data: bool) -> None:
-    """Draw runs (folders of `ceesim run --out`) and sweeps (tables of `ceesim sweep --out`) on one page.
+    """Draw runs (folders of `ceesim run --out`) and tables of `ceesim sweep` and `ceesim optimize` on one page.
 
     The page needs no network and no other file. Several runs are also put side by side.
     """
@@ -60,6 +60,7 @@ def command(sources: tuple[Path, ...], out: Path, traces: tuple[Path, ...], with
 def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Section], str]:
     """What the page shows, and its title."""
     from ceesim.explore.report import sweep_section
+    from ceesim.explore.report_designs import designs_section, is_designs
     from ceesim.results.report.folder import read_run, strangers
     from ceesim.results.report.sections import comparison, run_section
     from ceesim.results.report.traits import told_apart
@@ -79,16 +80,17 @@ def _sections(sources: Sequence[Path], traces: Sequence[Path]) -> tuple[list[Sec
             run_section(run, f"run{i}", name, apart)
             for i, (run, name, apart) in enumerate(zip(runs, names, told_apart(runs), strict=True), 1)
         ]
-    sections += [sweep_section(path, f"sweep{i}") for i, path in enumerate(tables, 1)]
+    for i, path in enumerate(tables, 1):
+        sections.append(designs_section(path, f"designs{i}") if is_designs(path) else sweep_section(path, f"sweep{i}"))
     return sections, sections[0].title
 
 
 def _check(path: Path) -> None:
-    """See that `path` may be a run or a sweep."""
+    """See that `path` may be a run or a table."""
     from ceesim.results.report.folder import is_run
     from ceesim.results.write import RUN_FILES, SOME_RUN_FILES
 
-    expected = "a folder of `ceesim run --out`, or a table of `ceesim sweep --out`"
+    expected = "a folder of `ceesim run --out`, or a table of `ceesim sweep` or `optimize`"
     if not path.exists():
         raise OutputError(
             "no such run or sweep", where=str(path), expected=expected, fix="check the name and the working directory"

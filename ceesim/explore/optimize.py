@@ -37,6 +37,10 @@ from ceesim.hardware.model import Residency
 
 TOLERANCE: Final = "tolerance"
 """The parameter of a trial that chooses among the tolerances."""
+POLICY_COLUMN: Final = "policy"
+VALIDATION: Final = "validation."
+TEST: Final = "test."
+"""How the columns of a table of designs begin, by the set that was measured."""
 POPULATION: Final = 24
 """Designs per generation."""
 
@@ -301,3 +305,20 @@ def on_test(designs: list[Design], task: Task, test: ExitTrace) -> list[tuple[fl
     """What `designs` do on test data: the values of `OBJECTIVES` of each."""
     experiment = replace(task.experiment, trace=test)
     return [measured(experiment, design.point, design.policy) for design in designs]
+
+
+def design_rows(designs: list[Design], task: Task, tested: list[tuple[float, ...]]) -> list[dict[str, Any]]:
+    """The rows of the table of `designs`: what was set, the policy as JSON, and `OBJECTIVES` on both sets.
+
+    Args:
+        tested: as `on_test` returned it.
+    """
+    return [
+        {
+            **{knob.column: design.point[knob.key] for knob in task.space.knobs},
+            POLICY_COLUMN: json.dumps(design.policy.to_json()),
+            **{f"{VALIDATION}{name}": value for name, value in zip(OBJECTIVES, design.values, strict=True)},
+            **{f"{TEST}{name}": value for name, value in zip(OBJECTIVES, values, strict=True)},
+        }
+        for design, values in zip(designs, tested, strict=True)
+    ]

@@ -12,6 +12,14 @@ def policy_text(record: Mapping[str, Any]) -> str:
     return " ".join([str(record["name"]), *settings])
 
 
+def thresholds_text(record: Mapping[str, Any]) -> str:
+    """Its name and its thresholds alone; a dash stands for an exit that is not built."""
+    values: list[float | None] = next(
+        (record[key] for key in ("beta", "threshold") if isinstance(record.get(key), list)), []
+    )
+    return " ".join([str(record["name"]), ",".join("–" if value is None else f"{value:g}" for value in values)]).strip()
+
+
 def setting_text(value: object) -> str:
     """One of its values; a dash stands for an exit that is not built."""
     if isinstance(value, bool):

@@ -1,0 +1,117 @@
+"""Designs that an optimiser chose, on a page: what each does on the inputs that it was not chosen by.
+
+They are shown as a sweep's are (`ceesim.explore.pictures`): on the test set some of them may beat others.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ceesim.errors import CeesimError, OutputError
+from ceesim.exits.policy_file import policy_from_json
+from ceesim.explore.experiment import OK
+from ceesim.explore.optimize import POLICY_COLUMN, TEST, VALIDATION
+from ceesim.explore.pareto import OBJECTIVES, Findings, findings
+from ceesim.explore.pictures import front, measure_of, parallel
+from ceesim.results.policy_text import thresholds_text
+from ceesim.results.report.figure import Figure, Section, Sheet, Table, cell
+from ceesim.units import format_count
+
+if TYPE_CHECKING:
+    import pandas
+
+_AGAIN: Final = "give the table as `ceesim optimize` wrote it"
+_ACCURACY: Final = "accuracy.dynamic"
+_MEASURED: Final = tuple(f"{which}{name}" for which in (VALIDATION, TEST) for name in OBJECTIVES)
+
+
+def is_designs(path: Path) -> bool:
+    """Whether the table at `path` begins like one of `ceesim optimize`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            columns = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return {POLICY_COLUMN, *_MEASURED} <= set(columns)
+
+
+def designs_section(path: Path, name: str) -> Section:
+    """Everything about the designs in the table at `path`.
+
+    Raises:
+        OutputError: if it is damaged.
+    """
+    table = _read(path)
+    knobs = list(takewhile(lambda column: column != POLICY_COLUMN, table.columns))
+    tested = table[knobs].assign(
+        point=range(1, len(table) + 1), status=OK, **{each: table[f"{TEST}{each}"] for each in OBJECTIVES}, reason=""
+    )
+    tested = tested[["point", "status", *knobs, *OBJECTIVES, "reason"]]
+    found = findings([tested])
+    turned = [knob for knob in knobs if table[knob].nunique(dropna=False) > 1]
+    parts: list[Figure | Sheet] = []
+    if found.objectives:
+        first, *others = found.objectives
+        parts += [front(tested, found, turned, first, other) for other in others]
+    parts.append(_sheet(table, found, turned))
+    if found.objectives and turned:
+        parts.append(parallel(tested, found, turned))
+    lost = float((table[f"{VALIDATION}{_ACCURACY}"] - table[f"{TEST}{_ACCURACY}"]).mean())
+    return Section(
+        name=name,
+        title=f"Designs {path.name}",
+        sentence=f"{format_count(len(table), 'design')} that no other beats on validation data, shown on test data, "
+        f"where accuracy is {100 * abs(lost):.2f} points {'lower' if lost >= 0 else 'higher'} on average.",
+        facts=[("knobs", ", ".join(turned)), ("compared by", ", ".join(measure_of(each).name for each in OBJECTIVES))],
+        parts=parts,
+    )
+
+
+def _read(path: Path) -> pandas.DataFrame:
+    import pandas
+    from pandas.api.types import is_numeric_dtype
+
+    try:
+        table = pandas.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as problem:
+        raise OutputError(f"not a table: {str(problem)[:200]}", where=str(path), fix=_AGAIN) from None
+    if table.empty:
+        raise OutputError("holds no designs", where=str(path), fix=_AGAIN)
+    for column in _MEASURED:
+        cells = table[column]
+        if not is_numeric_dtype(cells) or not cells.between(0, 1e300, inclusive="neither").all():
+            raise OutputError(f"cells of {column} are no numbers above 0", where=str(path), fix=_AGAIN)
+    return table
+
+
+def _sheet(table: pandas.DataFrame, found: Findings, knobs: list[str]) -> Sheet:
+    accuracy = measure_of(_ACCURACY)
+    columns = (
+        "design", *knobs, *(measure_of(each).name for each in OBJECTIVES), f"{accuracy.name}, validation",
+        "beaten by none on test", "policy",
+    )  # fmt: skip
+    unbeaten = set(found.front["point"].tolist())
+    rows = [
+        (
+            number,
+            *(cell(row[knob]) for knob in knobs),
+            *(float(row[f"{TEST}{each}"]) * measure_of(each).factor for each in OBJECTIVES),
+            float(row[f"{VALIDATION}{_ACCURACY}"]) * accuracy.factor,
+            "yes" if number in unbeaten else "",
+            _policy(row[POLICY_COLUMN]),
+        )
+        for number, row in enumerate(table.to_dict("records"), 1)
+    ]
+    return Sheet("designs", "The designs", "On test data; thresholds in the order of the exits.", Table(columns, rows))
+
+
+def _policy(text: Any) -> str:
+    """A policy in words: what does not differ between designs is left out."""
+    try:
+        return thresholds_text(policy_from_json(json.loads(text)).to_json())
+    except (TypeError, ValueError, CeesimError):
+        return str(text)
