@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ceesim.cli.scenario_options import asked_scenario, scenario_files, scenario_options
 from ceesim.errors import OptionError
 
 if TYPE_CHECKING:
@@ -32,19 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Executor; the numbers are the same.",
 )
-@click.option(
-    "--scenario",
-    metavar="S",
-    help="How inputs meet: closed, poisson:RATE (500/s, or load=0.6), period:TIME, recorded:FILE, pipeline, or a YAML "
-    "file. Default: one input after another.",
-)
-@click.option("--batch", type=click.IntRange(1, 1024), help="Inputs per batch. Default: 1.")
-@click.option(
-    "--batch-mode",
-    type=click.Choice(["static", "masked", "compacted", "refill"]),
-    help="What happens to a batch when members leave. Default: static.",
-)
-@click.option("--units", type=click.IntRange(1, 1024), help="Accelerators that share the DRAM. Default: 1.")
+@scenario_options
 @click.option("--tiles", is_flag=True, help="Add the mapper's tiling of every layer to the page. Default: off.")
 @click.option(
     "--dram-trace",
@@ -97,7 +86,7 @@ def command(
     elif dram_trace_format is not None:
         raise OptionError("a format without a DRAM trace", where="--dram-trace-format", fix="add --dram-trace FILE")
     inputs = load_trace(trace)
-    asked = _scenario(scenario, batch, batch_mode, units)
+    asked = asked_scenario(scenario, batch, batch_mode, units)
     files = _files(hw, trace, rates, policy, scenario, asked)
     if dram_trace is not None:
         check_apart(dram_trace, files)
@@ -153,18 +142,6 @@ def _folder(name: str | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _scenario(text: str | None, batch: int | None, batch_mode: str | None, units: int | None) -> Scenario | None:
-    """The scenario that the options ask for; None: one input after another."""
-    from ceesim.sim.scenarios.load import load_scenario
-
-    sizes = {"size": batch, "mode": batch_mode}
-    changes: dict[str, Any] = {"batch": {key: value for key, value in sizes.items() if value is not None}}
-    changes = {key: value for key, value in changes.items() if value}
-    if units is not None:
-        changes["units"] = units
-    return load_scenario(text or "closed", changes) if text is not None or changes else None
-
-
 def _files(
     hw: str, trace: str, rates: str | None, policy: str | None, scenario: str | None, asked: Scenario | None
 ) -> list[Path]:
@@ -175,9 +152,9 @@ def _files(
     files = [find(hw, Shelf.HARDWARE), find(trace, Shelf.TRACES)]
     if rates is not None:
         files.append(find(rates, Shelf.TRACES))
-    files += [Path(given) for given in (policy, scenario) if given is not None and Path(given).is_file()]
-    if asked is not None and asked.arrivals.file is not None:
-        files.append(Path(asked.arrivals.file))
+    if policy is not None and Path(policy).is_file():
+        files.append(Path(policy))
+    files += scenario_files(scenario, asked)
     if (executable := cacti.installed()) is not None:  # it prices what the shipped table does not hold
         files.append(executable)
     return files

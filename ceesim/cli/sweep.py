@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from ceesim.cli.scenario_options import asked_scenario, scenario_files, scenario_options
 from ceesim.errors import OptionError, OutputError
 
 FAILED_POINTS: Final = 3
@@ -28,6 +29,7 @@ FAILED_POINTS: Final = 3
 @click.option("--space", metavar="FILE", help="Design space in YAML; --set replaces its keys. Default: none.")
 @click.option("--policy", metavar="FILE", help="policy.json to decide by. Default: the trace's own policy.")
 @click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@scenario_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Table to write: .csv or .parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table of the same sweep, if there is one. Default: off.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes on this machine. Default: one per core.")
@@ -40,6 +42,10 @@ def command(
     space: str | None,
     policy: str | None,
     rates: str | None,
+    scenario: str | None,
+    batch: int | None,
+    batch_mode: str | None,
+    units: int | None,
     out: Path,
     resume: bool,
     workers: int | None,
@@ -48,7 +54,8 @@ def command(
 ) -> int:
     """Replay a trace on every point of a design space, and say which designs no other beats.
 
-    A point that cannot be built or mapped is a row with its reason, and the exit code is then 3. A sweep that was
+    A point that cannot be built or mapped, or cannot serve the arrivals of the scenario, is a row with its reason, and
+    the exit code is then 3. A sweep that was
     stopped goes on with --resume.
 
     Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
@@ -86,14 +93,15 @@ def command(
     written = Written({}) if space is None else read_space(Path(space))
     designs = design_space(replaced(written, read_settings(settings)), hardware, inputs.policy)
     note_supplies(designs)
-    experiment = Experiment(hardware, inputs, rated[0] if rated else None)
+    asked = asked_scenario(scenario, batch, batch_mode, units)
+    experiment = Experiment(hardware, inputs, rated[0] if rated else None, asked)
     tell_of_first_use()
     num_points = designs.num_points()
     seconds = sweep.seconds_per_point(experiment, designs)
     num_chunks = ceil_div(num_points, sweep.CHUNK)
     local = min(workers or crews.num_cores(), num_chunks)
     names = columns(experiment, designs)
-    files += [Path(given) for given in (policy, space) if given is not None]
+    files += [Path(given) for given in (policy, space) if given is not None] + scenario_files(scenario, asked)
     manifest = {"num_points": num_points, "provenance": record({"command": "sweep"}, files).to_dict()}
     with (
         open_table(out, names, sweep.identity(experiment, designs), manifest, resume=resume) as table,

@@ -25,7 +25,8 @@ from ceesim.hardware.model import Hardware, Lookahead
 from ceesim.results.scenario import OPERANDS
 from ceesim.results.summary import PERCENTILES, REDUCED, summary
 from ceesim.sim.costs import Priced
-from ceesim.sim.run import Engine, price_network, replay
+from ceesim.sim.run import Engine, meeting, price_network, replay
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.network import Workload
 
 Row: TypeAlias = tuple[str, ...]
@@ -51,7 +52,8 @@ SUMMARY_METRICS: Final = (
 ENERGY_ENDS: Final = tuple(
     tuple(f"dynamic.energy_pj.{end}.{kind.key}" for kind in Uncertainty) for end in ("low", "high")
 )
-"""[low or high][kind of price] what an input spends of a kind if all prices of that kind are at that end."""
+"""[low or high][kind of price] what an input spends of a kind if all prices of that kind are at that end; empty under a
+scenario."""
 METRICS: Final = (*SUMMARY_METRICS, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
 """Every number of a row but the exit rates, which depend on the network."""
 
@@ -64,27 +66,34 @@ class Experiment:
         hardware: before a point changes it.
         trace: under the policy before a point changes that.
         rates: whose exit rates `residency: auto` goes by.
+        scenario: how inputs meet; None: one after another.
     """
 
     hardware: Hardware
     trace: ExitTrace
     rates: ExitTrace | None = None
+    scenario: Scenario | None = None
 
     def metrics(self, point: Point) -> tuple[Value, ...]:
         """The values of `METRICS` and of the exit rates at `point`.
 
         Raises:
             HardwareError, PolicyError, MappingError: if there is no such design, or the network does not fit it.
+            ScenarioError: if it cannot serve the arrivals.
         """
         hardware = override(self.hardware, hardware_settings(point))
         trace, rates = self.trace, self.rates
         if thresholds := tuple(policy_settings(point).items()):
             trace, rates = _under(trace, thresholds), None if rates is None else _under(rates, thresholds)
         result = replay(hardware, trace, rates, pricer=_price)
+        if self.scenario is not None:
+            result = meeting(result, self.scenario)
         result = replace(result, hardware=_uncontrolled(hardware))  # all that is left to ask are clock, area and joules
         numbers = summary(result, intervals=False)
-        spent = result.mean_energy()[0]
-        ends = (spent.bands * spent.pj[0].sum(axis=0)).ravel().tolist()
+        ends: list[Value] = [None] * (len(METRICS) - len(SUMMARY_METRICS))  # members of a batch share what they spend
+        if result.scenario is None:
+            spent = result.mean_energy()[0]
+            ends = (spent.bands * spent.pj[0].sum(axis=0)).ravel().tolist()
         return (*(_find(numbers, path) for path in SUMMARY_METRICS), *ends, *numbers["exit_rate"])
 
     def row(self, index: int, point: Point) -> Row:

@@ -31,6 +31,9 @@ from ceesim.explore.table import Table
 from ceesim.explore.workers import Chunk, Workers, evaluate_chunk, local_workers
 from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
+from ceesim.provenance import SourceFile
+from ceesim.sim.scenarios.load import load_scenario
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.serialize import to_json
 
 if TYPE_CHECKING:
@@ -49,25 +52,27 @@ def sweep(
     *,
     constraints: tuple[str, ...] = (),
     rates: ExitTrace | str | Path | None = None,
+    scenario: Scenario | str | Path | None = None,
     workers: int = 1,
 ) -> pandas.DataFrame:
     """A design space as a table, one row per point; `ceesim sweep` writes the same table to a file.
 
     Args:
-        hardware, trace, rates: as for `ceesim.run`.
+        hardware, trace, rates, scenario: as for `ceesim.run`.
         parameters: ``{"array.rows": [8, 16], "array.cols": "8:64:8"}``; keys, ranges and links as in docs/sweeps.md.
         constraints: like ``"array.rows * array.cols <= 1024"``.
         workers: processes. More than one needs the caller's own code under ``if __name__ == "__main__"``.
 
     Raises:
-        HardwareError, TraceError, PolicyError, OptionError: if an input, a key or a constraint makes no sense. A point
-            that cannot be built or mapped is a row whose status is ``failed``.
+        HardwareError, TraceError, PolicyError, ScenarioError, OptionError: if an input, a key or a constraint makes no
+            sense. A point that cannot be built, mapped or keep up is a row whose status is ``failed``.
     """
     import pandas
 
     accelerator = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
     inputs, rated = _trace(trace), None if rates is None else _trace(rates)
-    experiment = Experiment(accelerator, inputs, rated)
+    asked = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
+    experiment = Experiment(accelerator, inputs, rated, asked)
     space = design_space(Written(parameters, constraints), accelerator, inputs.policy)
     with local_workers(experiment, workers) as crew:
         text = StringIO()
@@ -113,6 +118,7 @@ def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
         "trace": _digest(experiment.trace),
         "policy": experiment.trace.policy.to_json(),
         "rates": None if experiment.rates is None else _digest(experiment.rates),
+        "scenario": _described(experiment.scenario),
         "parameters": [
             {"keys": [knob.key for knob in axis.knobs], "steps": [list(step) for step in axis.steps]}
             for axis in space.axes
@@ -144,6 +150,16 @@ def _chunks(space: Space, start: int) -> Iterator[Chunk]:
 
 def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
     return trace if isinstance(trace, ExitTrace) else load_trace(trace)
+
+
+def _described(scenario: Scenario | None) -> dict[str, Any] | None:
+    """The scenario with the content of the file of its arrivals in place of its name; None if it says nothing."""
+    if scenario is None or scenario.is_plain:
+        return None
+    described = scenario.model_dump(mode="json", exclude_none=True)
+    if scenario.arrivals.file is not None:
+        described["arrivals"]["file"] = SourceFile.of(Path(scenario.arrivals.file)).sha256
+    return described
 
 
 def _digest(trace: ExitTrace) -> str:

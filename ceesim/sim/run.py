@@ -113,18 +113,30 @@ def run(
             stacklevel=2,
         )
     result = replay(accelerator, inputs, rated, executor)
-    if asked is None or asked.is_plain:
+    return result if asked is None else meeting(result, asked, detailed=detailed, progress=progress)
+
+
+def meeting(
+    result: RunResult, scenario: Scenario, *, detailed: bool = False, progress: Progress | None = None
+) -> RunResult:
+    """`result` with what becomes of its inputs where they meet as `scenario` says; arguments as of `run`.
+
+    Raises:
+        ScenarioError: if the hardware cannot serve such arrivals.
+    """
+    if scenario.is_plain:
         return result
     from ceesim.sim.scenarios.play import play
 
+    trace = result.trace
     played = play(
-        asked,
-        accelerator,
+        scenario,
+        result.hardware,
         result.dynamic,
         result.static,
         result.rows,
-        exit_cost=inputs.policy.cost(inputs.workload.num_classes),
-        exit_rates=None if rated is None else _exit_rates(rated, inputs),
+        exit_cost=trace.policy.cost(trace.workload.num_classes),
+        exit_rates=result.exit_rates,
         density=result.density,
         detailed=detailed,
         progress=progress,
