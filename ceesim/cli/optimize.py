@@ -66,6 +66,8 @@ def command(
 ) -> int:
     """Find the designs that no other beats in latency, energy, area and accuracy together.
 
+    With tolerances alone, the hardware stays as it is: what a loss of accuracy buys on it.
+
     Designs that cannot be built or mapped are listed with their reasons, and the exit code is then 3.
 
     Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
@@ -99,9 +101,15 @@ def command(
     with notes(PrecisionWarning):
         warn_of_precision(hardware, fitted)
     written = Written({}) if space is None else read_space(Path(space))
-    designs = design_space(replaced(written, read_settings(settings)), hardware, fitted.policy)
+    shares = _shares(tolerance)
+    parameters = replaced(written, read_settings(settings))
+    if not parameters.parameters and not shares:
+        raise OptionError(
+            "nothing to choose", fix="add --tolerance 0,0.01,0.02, --set array.rows=8,16,32, or --space FILE"
+        )
+    designs = design_space(parameters, hardware, fitted.policy, may_be_empty=True)
     note_supplies(designs)
-    task = Task(Experiment(hardware, fitted), designs, _shares(tolerance), objective)
+    task = Task(Experiment(hardware, fitted), designs, shares, objective)
     if out is not None:
         _prepare(out)
     tell_of_first_use()

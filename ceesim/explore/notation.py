@@ -134,8 +134,11 @@ def _sets(names: str, key: str) -> bool:
     return any(name == key or key.startswith(f"{name}.") for name in _keys(names))
 
 
-def design_space(written: Written, hardware: Hardware, policy: ExitPolicy) -> Space:
+def design_space(written: Written, hardware: Hardware, policy: ExitPolicy, *, may_be_empty: bool = False) -> Space:
     """The space that was `written`, around `hardware` and `policy`.
+
+    Args:
+        may_be_empty: whether `hardware` and `policy` as they are will do, because something else is varied.
 
     Raises:
         HardwareError, PolicyError, OptionError: if a key, a value, a range or a constraint makes no sense.
@@ -149,7 +152,7 @@ def design_space(written: Written, hardware: Hardware, policy: ExitPolicy) -> Sp
         if names.count(name) > 1 or around:
             got = f"{around} and {name}" if around else name
             raise OptionError("two parameters set the same key", got=got, fix="keep one of them, or link them")
-    if not names:
+    if not names and not may_be_empty:
         raise OptionError("nothing to sweep", fix="add --set array.rows=8,16,32, or --space FILE.yaml")
     if (most := prod(len(axis.steps) for axis in axes)) > MOST_POINTS:
         raise OptionError("too many points", got=f"{most:,}", expected=f"at most {MOST_POINTS:,}")

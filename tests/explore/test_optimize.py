@@ -225,6 +225,22 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "not shares of the inputs" in said
 
 
+def test_tolerances_alone_are_a_front_on_one_hardware(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hw, test = files(tmp_path)
+    save_trace(trace(80, seed=7, split="val"), tmp_path / "val.npz")
+    words = ["optimize", "--hw", hw, "--trace", str(tmp_path / "val.npz"), "--test", test, "--json"]
+    assert exit_code([*words, "--tolerance", "0,0.1,0.5"]) == 0
+    designs = json.loads(capsys.readouterr().out)
+    assert 1 < len(designs) <= 3
+    assert len({design["test.area_mm2"] for design in designs}) == 1
+    latencies = [design["validation.dynamic.latency_s.mean"] for design in designs]
+    accuracies = [design["validation.accuracy.dynamic"] for design in designs]
+    assert latencies == sorted(latencies)
+    assert accuracies == sorted(accuracies)
+    assert exit_code(words) == 1
+    assert "nothing to choose" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("alpha", [None, ODDS])
 def test_the_search_compares_what_the_trace_s_policy_compares(alpha: float | None) -> None:
     policy = Exclude(POLICY.beta, alpha=alpha)
