@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import pandas
 
 ENERGY: Final = "dynamic.energy_pj.mean"
-_TECHNOLOGY: Final = ("technology.node_nm", "technology.device", "technology.clock_profile", "dram.type")
-"""Columns of what prices are drawn from (`Kin`), as far as a sweep turns them."""
+_TECHNOLOGY: Final = (
+    "technology", "technology.node_nm", "technology.device", "technology.clock_profile", "dram", "dram.type",
+)  # fmt: skip
+"""Columns of what prices are drawn from (`Kin`), as far as a sweep turns them; a section as a whole counts too."""
 
 Floats = NDArray[np.float64]
 

@@ -41,7 +41,6 @@ _KEYS: Final = (
 )  # fmt: skip
 AGAIN: Final = "run it again"
 """What to do about a damaged run."""
-"""What to do about a damaged run."""
 _DIGITS: Final = 12
 """Of a SHA-256 that are shown."""
 
