@@ -72,7 +72,7 @@ def print_findings(out: Path, as_json: bool) -> None:
             "num_failed": found.num_failed,
             "objectives": list(found.objectives),
             "front": [
-                row | {"rival": found.rivals.get(label)}
+                row | {"rival": (found.rivals or {}).get(label)}
                 for label, row in zip(
                     found.front.index.tolist(),
                     json.loads(found.front.to_json(orient="records", double_precision=15)),
@@ -130,10 +130,11 @@ def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
     for name in found.objectives:
         table[name] = table[name].map(lambda value: f"{value:.4g}")
     table.insert(0, "", ["*" if label == found.knee else "" for label in table.index])
-    if found.rivals:
-        table["rival"] = [found.rivals.get(label, "") for label in table.index]
+    rivals = found.rivals or {}
+    if rivals:
+        table["rival"] = [rivals.get(label, "") for label in table.index]
     lines += table.to_string(index=False).splitlines()
-    if found.rivals:
+    if rivals:
         lines.append("(rival: a point as good in all else, whose energy may be as low within the bands of the prices)")
     missing = f"; estimates, {format_count(found.num_failed, 'point')} failed" if found.num_failed else ""
     for name, ranked in found.influences.items():

@@ -21,7 +21,7 @@ from ceesim.explore.column_types import knob_names
 from ceesim.explore.experiment import ENERGY_ENDS, FAILED, OK
 from ceesim.explore.influence import Coder, Influence, Influences
 from ceesim.explore.reasons import Failure, Failures
-from ceesim.explore.rivals import ENERGY, rivals
+from ceesim.explore.rivals import ENERGY, rivals, unsettled
 
 if TYPE_CHECKING:
     import pandas
@@ -30,7 +30,8 @@ Costs = NDArray[np.float64]
 
 OBJECTIVES: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2", "accuracy.dynamic")
 """What designs are compared by, as far as a table has it and it varies."""
-METRICS_READ: Final = (*OBJECTIVES, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
+_ENDS: Final = [*ENERGY_ENDS[0], *ENERGY_ENDS[1]]
+METRICS_READ: Final = (*OBJECTIVES, *_ENDS)
 """What `findings` reads of a table's metrics."""
 MOST_REASONS: Final = 10
 """Why points failed is told for so many reasons."""
@@ -76,7 +77,7 @@ class Findings:
         front: the rows that no other dominates, best first in the first objective: point, knobs, objectives.
         knee: label of the knee's row.
         rivals: of each row of the front that another may beat, within the uncertainty of the energy prices, its label
-            and the number of that other point; empty if the table does not say what the energy is made of.
+            and the number of that other point; None if the table does not say what the energy is made of.
         influences: of each knob that varies, by objective.
     """
 
@@ -88,7 +89,7 @@ class Findings:
     front: pandas.DataFrame
     knee: int | None
     influences: dict[str, list[Influence]]
-    rivals: Mapping[int, int]
+    rivals: Mapping[int, int] | None
 
 
 def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJECTIVES) -> Findings:
@@ -106,19 +107,25 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJE
     ends = survey.energy_ends if ENERGY in varying else []
     shown = ["point", *survey.knobs, *varying]
     columns = [*shown, *ends]
-    front = pandas.DataFrame(columns=columns)
+    rest = [name for name in varying if name != ENERGY]
+
+    def best_of(designs: pandas.DataFrame) -> pandas.DataFrame:
+        if ends:  # the front by any prices, of which that by the nominal ones is a part
+            return designs[unsettled(designs, costs_of(designs, rest))]
+        return designs[not_dominated(costs_of(designs, varying))]
+
+    kept = pandas.DataFrame(columns=columns)
     compared = tuple(name for name in varying if name not in MAXIMISED)
     influences = Influences(survey.turning, compared)
     for part in parts if varying else ():
         done = part[part["status"] == OK]
         if not done.empty:
             influences.add(done)
-            best = done.loc[not_dominated(costs_of(done, varying)), columns]
-            front = best if front.empty else pandas.concat([front, best])
-            front = front[not_dominated(costs_of(front, varying))]
+            best = best_of(done[columns])
+            kept = best if kept.empty else best_of(pandas.concat([kept, best]))
+    front = kept
     if varying:
-        front = front.sort_values(list(varying), kind="stable")
-    rest = [name for name in varying if name != ENERGY]
+        front = kept[not_dominated(costs_of(kept, varying))].sort_values(list(varying), kind="stable")
     return Findings(
         num_points=survey.num_points,
         num_failed=survey.num_failed,
@@ -128,7 +135,7 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJE
         front=front[shown],
         knee=int(front.index[knee(costs_of(front, varying))]) if varying else None,
         influences={name: influences.of(name) for name in compared},
-        rivals=rivals(front, costs_of(front, rest)) if ends else {},
+        rivals=rivals(front, costs_of(front, rest), kept, costs_of(kept, rest)) if ends else None,
     )
 
 
@@ -138,7 +145,7 @@ class _Survey:
     def __init__(self, objectives: Sequence[str]) -> None:
         self.num_points = self.num_failed = 0
         self.knobs: tuple[str, ...] = ()
-        self.energy_ends: list[str] = []
+        self._says_ends = True
         self._objectives = tuple(objectives)
         self._lowest = np.full(len(self._objectives), np.inf)
         self._highest = np.full(len(self._objectives), -np.inf)
@@ -152,13 +159,12 @@ class _Survey:
             self.knobs = tuple(knob_names(list(part.columns)))
             self._coders = {knob: Coder() for knob in self.knobs}
             self._together = [self.knobs]
-            ends = [name for end in ENERGY_ENDS for name in end]
-            self.energy_ends = ends if set(ends) <= set(part.columns) else []
         done, failed = part[part["status"] == OK], part[part["status"] == FAILED]
         self.num_points += len(part)
         self.num_failed += len(failed)
         for reason, points in failed.groupby("reason", sort=False)["point"]:
             self._failures.add(str(reason), int(points.iloc[0]), len(points))
+        self._says_ends &= set(_ENDS) <= set(part.columns) and not done[_ENDS].isna().any(axis=None)
         costs = done[list(self._objectives)].to_numpy(float)  # a missing value makes its column's extremes none
         self._lowest = np.minimum(self._lowest, costs.min(axis=0, initial=np.inf))
         self._highest = np.maximum(self._highest, costs.max(axis=0, initial=-np.inf))
@@ -169,6 +175,11 @@ class _Survey:
     def failures(self) -> tuple[Failure, ...]:
         """By reason."""
         return self._failures.by_reason()
+
+    @property
+    def energy_ends(self) -> list[str]:
+        """The columns that say what the energy is made of; none if they are not there for every point."""
+        return _ENDS if self._says_ends else []
 
     @property
     def varying(self) -> tuple[str, ...]:

@@ -88,14 +88,17 @@ def _lost(knob: str, done: pandas.DataFrame) -> str:
 
 
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
-    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), "rival", ""]
+    rivals = found.rivals or {}  # none: there are none, or nobody knows
+    told = " A rival is a point as good in all else, whose energy may be as low within the bands of the prices."
+    told = told if rivals else ""
+    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), *["rival"][: len(rivals)], ""]
     front = zip(found.front.index.tolist(), found.front.to_dict("records"), strict=True)
     rows = [
         (
             int(row["point"]),
             *(cell(row[knob]) for knob in knobs),
             *(float(row[each]) * measure_of(each).factor for each in found.objectives),
-            found.rivals.get(label),
+            *([rivals.get(label)] if rivals else []),
             "the knee" if label == found.knee else "",
         )
         for label, row in front
@@ -103,8 +106,7 @@ def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
     return Sheet(
         "front",
         "Designs that no other beats",
-        "For each of these, every other design is worse in something. A rival is a point as good in all else, whose "
-        "energy may be as low within the bands of the prices.",
+        f"For each of these, every other design is worse in something.{told}",
         Table(tuple(columns), rows),
     )
 

@@ -17,9 +17,9 @@ from ceesim.explore.experiment import ENERGY_ENDS
 from ceesim.explore.frame import read_sweep
 from ceesim.explore.pareto import OBJECTIVES, findings
 from ceesim.explore.report import sweep_section
-from ceesim.explore.rivals import ENERGY, rivals
+from ceesim.explore.rivals import ENERGY, rivals, unsettled
 from ceesim.explore.sweep import sweep
-from ceesim.hardware.energy.actions import NUM_UNCERTAINTIES
+from ceesim.hardware.energy.actions import NUM_UNCERTAINTIES, Uncertainty
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware
 from ceesim.shipped import Shelf, find
@@ -36,39 +36,67 @@ def designs(kinds: Any, **columns: list[Any]) -> pandas.DataFrame:
     return pandas.DataFrame({"point": range(len(kinds)), ENERGY: kinds.sum(axis=1), **ends, **columns})
 
 
-def test_a_rival_is_a_design_that_some_prices_make_cheaper() -> None:
+def of(front: pandas.DataFrame, rest: Any) -> dict[int, int]:
+    """The rivals of designs among themselves."""
+    return rivals(front, rest, front, rest)
+
+
+def test_rivals_and_what_is_settled_against_every_corner_of_the_prices() -> None:
     generator = np.random.default_rng(0)
-    front = designs(generator.integers(1, 40, (12, NUM_UNCERTAINTIES)))
-    kinds = (front[list(ENERGY_ENDS[0])].to_numpy() / BANDS[0]).round()
+    designed = designs(generator.integers(1, 40, (12, NUM_UNCERTAINTIES)))
+    kinds = (designed[list(ENERGY_ENDS[0])].to_numpy() / BANDS[0]).round()
     rest = generator.integers(0, 3, (12, 2)).astype(float)
     corners = np.array(list(itertools.product(*BANDS.T)))
-    found = rivals(front, rest)
+    found = of(designed, rest)
     assert 0 < len(found) < 12
+    everywhere = unsettled(designed, rest)
+    assert 0 < everywhere.sum() < 12
     for i in range(12):
+        as_good = [j for j in range(12) if j != i and (rest[j] <= rest[i]).all()]
         may = [
-            j
-            for j in range(12)
-            if (rest[j] <= rest[i]).all()
-            and kinds[j].sum() > kinds[i].sum()
-            and (corners @ (kinds[j] - kinds[i]) <= 0).any()
-        ]
+            j for j in as_good
+            if kinds[j].sum() > kinds[i].sum() and (corners @ (kinds[j] - kinds[i]) <= 0).any()
+        ]  # fmt: skip
         assert found.get(i) == min(may, key=lambda j: kinds[j].sum(), default=None)
+        beaten = any((corners @ (kinds[i] - kinds[j]) > 0).all() for j in as_good)
+        assert everywhere[i] == (not beaten)
 
 
-def test_what_is_shared_cancels_within_a_technology_and_not_across() -> None:
-    kinds = [[10, 10, 10, 10, 10], [10, 10, 11, 10, 10]]
+def test_what_is_shared_cancels_by_kind_of_price() -> None:
     rest = np.zeros((2, 1))
-    assert rivals(designs(kinds), rest) == {}
-    assert rivals(designs(kinds, **{"technology.node_nm": [22, 22]}), rest) == {}
-    assert rivals(designs(kinds, **{"technology.node_nm": [22, 45]}), rest) == {0: 1}
-    assert rivals(designs(kinds, **{"dram.type": ["lpddr4-3200", "ddr4-2400"]}), rest) == {0: 1}
+    dear_dram = [[10, 10, 10, 10, 10], [10, 10, 11, 10, 10]]
+    assert of(designs(dear_dram), rest) == {}
+    assert of(designs(dear_dram, **{"technology.node_nm": [22, 22]}), rest) == {}
+    assert of(designs(dear_dram, **{"technology.node_nm": [22, 45]}), rest) == {0: 1}
+    assert of(designs(dear_dram, **{"dram.type": ["lpddr4-3200", "ddr4-2400"]}), rest) == {0: 1}
+    dear_clock = [[10, 10, 10, 10, 10], [10, 10, 10, 11, 10]]
+    assert of(designs(dear_clock, **{"technology.clock_profile": ["default", "ideal"]}), rest) == {0: 1}
+    assert of(designs(dear_clock, **{"dram.bandwidth_bytes_per_s": [1, 2]}), rest) == {}
+    far_apart = [[10, 10, 10, 10, 10], [10, 10, 100, 10, 10]]  # the chip is one and the same, and its errors cancel
+    assert of(designs(far_apart, **{"dram.type": ["lpddr4-3200", "ddr4-2400"]}), rest) == {}
 
 
 def test_who_is_worse_in_something_or_spends_the_same_is_no_rival() -> None:
     kinds = [[10, 10, 10, 10, 10], [11, 9, 10, 10, 11]]
-    assert rivals(designs(kinds), np.array([[1.0], [1.0]])) == {0: 1}
-    assert rivals(designs(kinds), np.array([[1.0], [2.0]])) == {}
-    assert rivals(designs([kinds[0], kinds[0]]), np.zeros((2, 1))) == {}
+    assert of(designs(kinds), np.array([[1.0], [1.0]])) == {0: 1}
+    assert of(designs(kinds), np.array([[1.0], [2.0]])) == {}
+    assert of(designs([kinds[0], kinds[0]]), np.zeros((2, 1))) == {}
+    assert unsettled(designs([kinds[0], kinds[0]]), np.zeros((2, 1))).all()
+
+
+def test_a_rival_need_not_be_on_the_front() -> None:
+    """As fast, as large, and a little dearer by the nominal prices alone: the front does not hold it."""
+    table = sweep("edge_npu.yaml", load_trace(find("vgg_w025_c10.npz", Shelf.TRACES)), {"array.rows": [16, 24, 32]})
+    twin = table[table["array.rows"] == 24].copy()
+    for end in ENERGY_ENDS:
+        twin[end[Uncertainty.LOGIC]] *= 1.05
+        twin[end[Uncertainty.CLOCK]] *= 0.98
+    twin["point"], twin[ENERGY] = 3, (twin[list(ENERGY_ENDS[0])].to_numpy() / BANDS[0]).sum(axis=1)
+    found = findings([pandas.concat([table, twin], ignore_index=True)])
+    assert 3 not in found.front["point"].tolist()
+    assert found.rivals == {1: 3}
+    parts = [table.iloc[:1], table.iloc[1:], twin.set_axis([3])]
+    assert findings(parts).rivals == found.rivals
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +120,7 @@ def test_findings_page_and_report_name_the_same_rivals(table: Path, capsys: pyte
     assert found.rivals
     assert set(found.front.columns).isdisjoint(name for end in ENERGY_ENDS for name in end)
     front = next(part for part in sweep_section(table, "sweep1").parts if part.name == "front").table
+    assert found.rivals is not None
     named = dict(zip(found.front["point"], (found.rivals.get(label) for label in found.front.index), strict=True))
     assert {row[0]: row[front.columns.index("rival")] for row in front.rows} == named
     from ceesim.cli.sweep_page import print_findings
@@ -105,7 +134,7 @@ def test_findings_page_and_report_name_the_same_rivals(table: Path, capsys: pyte
 def test_a_table_without_the_ends_names_none(table: Path, tmp_path: Path) -> None:
     rows = read_sweep(table).drop(columns=[name for end in ENERGY_ENDS for name in end])
     found = findings([rows])
-    assert found.rivals == {}
+    assert found.rivals is None
     assert found.front.equals(findings([read_sweep(table)]).front)
     assert OBJECTIVES[1] == ENERGY
     rows.to_csv(tmp_path / "old.csv", index=False)

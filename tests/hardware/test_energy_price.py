@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ceesim.hardware.energy.actions import NUM_ACTIONS, Action, Component, component_of
+from ceesim.hardware.energy.actions import NUM_ACTIONS, Action, Component, Uncertainty, component_of
 from ceesim.hardware.energy.price import Activity, Breakdown, Waiting, least_difference, price, ratio, total_band
 from ceesim.hardware.energy.table import EnergyTable, energy_table
 from ceesim.hardware.load import load_hardware
@@ -139,7 +139,7 @@ def test_the_bands_of_comparisons_against_every_corner(first: np.ndarray, second
     corners = [np.array(factors) for factors in itertools.product(*TABLE.bands.T)]
     differences = [float(corner @ (first - second)) for corner in corners]
     quotients = [float(corner @ first / (corner @ second)) for corner in corners]
-    least = least_difference(ends(first)[:, None], ends(second), np.array([True]))
+    least = least_difference(ends(first)[:, None], ends(second)[:, None], np.full((1, 5), True))
     over = ratio(of_kinds(first), 0, of_kinds(second), 0)
     assert least == pytest.approx(min(differences), rel=1e-9, abs=1e-6)
     assert (over.low, over.high) == pytest.approx((min(quotients), max(quotients)), rel=1e-9)
@@ -153,13 +153,27 @@ def test_what_two_designs_share_cancels() -> None:
     assert not total_band(dear, 0).low > total_band(cheap, 0).high
 
 
-def test_two_technologies_err_on_their_own() -> None:
+def test_two_technologies_err_on_their_own_but_in_their_dram() -> None:
     other = energy_table(load_hardware("edge_npu.yaml", ["technology.node=32 nm"]))
     assert (other.bands == TABLE.bands).all()  # as uncertain, but not wrong in the same way
-    cheap, dear = of_kinds(np.ones(5)), of_kinds(2 * np.ones(5), other)
-    low, high = TABLE.bands.sum(axis=1)
-    least = least_difference(ends(2 * np.ones(5))[:, None], ends(np.ones(5)), np.array([False]))
-    assert least == pytest.approx(2 * low - high)
+    assert [one == its for one, its in zip(other.kin, TABLE.kin, strict=True)] == [False, False, True, False, False]
+    cheap, dear = np.ones(5), 2 * np.ones(5)
+    apart = np.array([kind != Uncertainty.DRAM for kind in Uncertainty])
+    corners = [np.array(factors) for factors in itertools.product(*TABLE.bands.T)]
+    pairs = [(own, np.where(apart, its, own)) for own, its in itertools.product(corners, corners)]
+    over = ratio(of_kinds(dear, other), 0, of_kinds(cheap), 0)
+    quotients = [float(own @ dear / (its @ cheap)) for own, its in pairs]
+    assert (over.low, over.nominal, over.high) == pytest.approx((min(quotients), 2, max(quotients)))
+    least = least_difference(ends(dear)[:, None], ends(cheap)[:, None], ~apart[None])
+    assert least == pytest.approx(min(float(own @ dear - its @ cheap) for own, its in pairs))
     assert least < 0
-    over = ratio(dear, 0, cheap, 0)
-    assert (over.low, over.high) == pytest.approx((2 * low / high, 2 * high / low))
+
+
+def test_a_dram_of_its_own_leaves_the_chip_to_cancel() -> None:
+    other = energy_table(load_hardware("edge_npu.yaml", ["dram.type=ddr4-2400"]))
+    assert [one == its for one, its in zip(other.kin, TABLE.kin, strict=True)] == [True, True, False, True, True]
+    profile = energy_table(load_hardware("edge_npu.yaml", ["technology.clock_profile=ideal"]))
+    assert [one == its for one, its in zip(profile.kin, TABLE.kin, strict=True)] == [True, True, True, False, True]
+    chip = np.where([kind == Uncertainty.DRAM for kind in Uncertainty], 0.0, 1.0)
+    alike = ratio(of_kinds(chip, other), 0, of_kinds(chip), 0)
+    assert (alike.low, alike.high) == pytest.approx((1, 1))

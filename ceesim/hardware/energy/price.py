@@ -163,27 +163,28 @@ def least_difference(more: Floats, less: Floats, together: NDArray[np.bool_]) ->
     """[rows] how much more than `less` each row of `more` costs at the least, in pJ; below 0 it may cost less.
 
     Args:
-        more: [2, rows, uncertainties] pJ with every price at its low, and at its high end.
-        less: [2, uncertainties] likewise.
-        together: [rows] whether the row is priced in the technology of `less`, so that both err by the same factors.
+        more, less: [2, rows, uncertainties] pJ with every price at its low, and at its high end; one row goes with all.
+        together: [rows, uncertainties] whether both are wrong by the same factor in a kind of price.
     """
-    shared = (more - less[:, None]).min(axis=0).sum(axis=-1)
-    apart = more[0].sum(axis=-1) - less[1].sum()
-    return np.asarray(np.where(together, shared, apart), np.float64)
+    shared = (more - less).min(axis=0)
+    return np.asarray(np.where(together, shared, more[0] - less[1]).sum(axis=-1), np.float64)
 
 
 def ratio(numerator: Breakdown, row: int, denominator: Breakdown, other_row: int) -> Band:
-    """The first row's total over the second's; both must be priced in one technology for the errors to cancel."""
+    """The first row's total over the second's; errors cancel in the kinds of price that both draw from one source."""
     first, second = numerator.pj[row].sum(axis=0), denominator.pj[other_row].sum(axis=0)
-    nominal = float(numerator.total[row] / denominator.total[other_row])
-    if not _err_together(numerator, denominator):
-        low = float(first @ numerator.bands[0] / (second @ denominator.bands[1]))
-        return Band(low, nominal, float(first @ numerator.bands[1] / (second @ denominator.bands[0])))
-    return Band(
-        _extreme_ratio(first, second, numerator.bands, least=True),
-        nominal,
-        _extreme_ratio(first, second, numerator.bands, least=False),
-    )
+    together = np.array([one == other for one, other in zip(numerator.kin, denominator.kin, strict=True)])
+
+    def end(least: bool) -> float:
+        own, others = (numerator.bands[1 - least], denominator.bands[int(least)])
+        return _extreme_ratio(
+            np.where(together, first, first * own),
+            np.where(together, second, second * others),
+            np.where(together, numerator.bands, 1.0),
+            least=least,
+        )
+
+    return Band(end(True), float(numerator.total[row] / denominator.total[other_row]), end(False))
 
 
 def saved(less: Breakdown, row: int, more: Breakdown, other_row: int) -> Band:
@@ -194,10 +195,6 @@ def saved(less: Breakdown, row: int, more: Breakdown, other_row: int) -> Band:
     """
     left = ratio(less, row, more, other_row)
     return Band(1 - left.high, 1 - left.nominal, 1 - left.low)
-
-
-def _err_together(one: Breakdown, other: Breakdown) -> bool:
-    return one.kin == other.kin
 
 
 def _extreme_ratio(first: Floats, second: Floats, bands: Floats, *, least: bool) -> float:

@@ -41,7 +41,7 @@ from ceesim.hardware.energy.doubts import doubts
 from ceesim.hardware.energy.dram import Band, DramSpec
 from ceesim.hardware.energy.memories import Memory, memories
 from ceesim.hardware.energy.sram import MOST_BYTES, Sram, nodes_nm, sram
-from ceesim.hardware.model import ClockProfile, Device, Hardware, Technology
+from ceesim.hardware.model import Device, Hardware, Technology
 
 SLEEP_LEAKAGE: Final = 0.1
 """Leakage that remains asleep over that while on."""
@@ -74,7 +74,7 @@ _WRITE: Final = {
 }
 
 Floats = NDArray[np.float64]
-Kin: TypeAlias = tuple[int, Device, ClockProfile, str]
+Kin: TypeAlias = tuple[tuple[object, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class EnergyTable:
         action_pj: [actions, uncertainties].
         state_pj: [states, components, uncertainties], per cycle.
         bands: [2, uncertainties] low and high over nominal.
-        kin: node, device, clock profile and DRAM; price lists that agree in these are wrong by the same factors.
+        kin: [uncertainties] what the prices of each kind are drawn from; where two lists agree in it, they are wrong
+            by the same factor.
         area: the parts of the chip.
         warnings: what the user should know before believing a number.
         clock_hz: the clock that state prices refer to.
@@ -164,9 +165,17 @@ def energy_table(hardware: Hardware) -> EnergyTable:
 
 
 def kin_of(hardware: Hardware) -> Kin:
-    """What the prices of `hardware` are drawn from."""
+    """[uncertainties] what the prices of `hardware` are drawn from: process and transistors, clock tree, DRAM."""
     made_in = hardware.technology
-    return made_in.node_nm, made_in.device, made_in.clock_profile, hardware.dram.type
+    process = (made_in.node_nm, made_in.device)
+    drawn_from: dict[Uncertainty, tuple[object, ...]] = {
+        Uncertainty.LOGIC: process,
+        Uncertainty.SRAM: process,
+        Uncertainty.DRAM: (hardware.dram.type,),
+        Uncertainty.CLOCK: (*process, made_in.clock_profile),
+        Uncertainty.LEAKAGE: process,
+    }
+    return tuple(drawn_from[kind] for kind in Uncertainty)
 
 
 def _sram(memory: Memory, technology: Technology) -> Sram:

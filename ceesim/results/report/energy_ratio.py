@@ -20,7 +20,7 @@ _KIND: Final = {kind.key: kind for kind in Uncertainty}
 def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
     """Mean energy of an input of `run` over that of `other`, dynamic both; None where inputs met, or met in the other.
 
-    In one technology the factors by which prices may be wrong are the same in both, so most of the band cancels.
+    What both draw from one source (a process, a DRAM) is wrong by the same factor in both, so most of the band cancels.
 
     Raises:
         OutputError: if what a run says of its energy is damaged.
@@ -34,15 +34,12 @@ def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
     first, second = _spent(run), _spent(other)
     if not (first[0].any() and second[0].any()):
         return None
-    if kin_of(hardware) == kin_of(others):  # a kind that one of them spends nothing of has its band from the other
-        bands = [np.where(first[0].any(axis=0), first[1], second[1])] * 2
-    else:
-        bands = [first[1], second[1]]
-    numerator, denominator = (
-        Breakdown(spent[0][None], band, kin_of(each))
-        for spent, band, each in zip((first, second), bands, (hardware, others), strict=True)
+    own = np.where(
+        first[0].any(axis=0), first[1], second[1]
+    )  # who spends nothing of a kind has its band from the other
+    return ratio(
+        Breakdown(first[0][None], own, kin_of(hardware)), 0, Breakdown(second[0][None], second[1], kin_of(others)), 0
     )
-    return ratio(numerator, 0, denominator, 0)
 
 
 def _spent(run: RunFolder) -> tuple[Floats, Floats]:
