@@ -57,7 +57,7 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
             where=file,
             got=kind,
             expected=".yaml, .npz or .json, or the folder of a run",
-            fix=_OTHERS.get(kind, "a table of a sweep: ceesim report draws it"),
+            fix=_OTHERS.get(kind, "a table of sweep or optimize: ceesim report draws it"),
         )
     if Path(file).joinpath("checkpoint.pt").is_file():
         raise OptionError("the folder of a training run", where=file, fix=_OTHERS[".pt"])

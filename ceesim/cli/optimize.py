@@ -90,7 +90,11 @@ def command(
         optimise,
         tally,
     )
+    from ceesim.explore.table import manifest_path
     from ceesim.hardware.load import load_hardware
+    from ceesim.provenance import record
+    from ceesim.results.write import json_text, write_text
+    from ceesim.shipped import Shelf, find
     from ceesim.sim.run import PrecisionWarning, warn_of_precision
     from ceesim.units import format_count
 
@@ -131,6 +135,9 @@ def command(
     if out is not None:  # first: whoever reads what is printed may go away
         try:
             _write(table, out)
+            files = [find(hw, Shelf.HARDWARE), *(find(name, Shelf.TRACES) for name in (val, test))]
+            made = record({"command": "optimize"}, files + ([] if space is None else [Path(space)]), seed=seed)
+            write_text(manifest_path(out), json_text({"identity": task.identity, "provenance": made.to_dict()}))
         except OutputError as problem:
             unwritten = problem
     if as_json:

@@ -95,6 +95,11 @@ def command(
     note_supplies(designs)
     asked = asked_scenario(scenario, batch, batch_mode, units)
     experiment = Experiment(hardware, inputs, rated[0] if rated else None, asked)
+    sweep.check_scenario(experiment)
+    if dask is not None and asked is not None and asked.arrivals.file is not None:
+        raise OptionError(
+            "recorded arrivals are read where a point is played", where="--dask", fix="sweep with --workers here"
+        )
     tell_of_first_use()
     num_points = designs.num_points()
     seconds = sweep.seconds_per_point(experiment, designs)

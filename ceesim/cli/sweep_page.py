@@ -63,9 +63,9 @@ def duration(seconds: float) -> str:
 def print_findings(out: Path, as_json: bool) -> None:
     """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves."""
     from ceesim.explore.frame import SweepTable
-    from ceesim.explore.pareto import METRICS_READ, OBJECTIVES, findings
+    from ceesim.explore.pareto import COMPARED, METRICS_READ, findings
 
-    found = findings(SweepTable(out, METRICS_READ), OBJECTIVES)
+    found = findings(SweepTable(out, METRICS_READ))
     if as_json:
         record: dict[str, Any] = {
             "num_points": found.num_points,
@@ -88,7 +88,7 @@ def print_findings(out: Path, as_json: bool) -> None:
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
     print_failures(found.failures, found.num_failed, "point", "point")
-    for line in _page(found, OBJECTIVES):
+    for line in _page(found, COMPARED):
         click.echo(line)
 
 

@@ -52,9 +52,10 @@ SUMMARY_METRICS: Final = (
 ENERGY_ENDS: Final = tuple(
     tuple(f"dynamic.energy_pj.{end}.{kind.key}" for kind in Uncertainty) for end in ("low", "high")
 )
-"""[low or high][kind of price] what an input spends of a kind if all prices of that kind are at that end; empty under a
-scenario."""
-METRICS: Final = (*SUMMARY_METRICS, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
+"""[low or high][kind of price] what an input spends of a kind if all prices of that kind are at that end."""
+DROPPED: Final = "dynamic.dropped"
+"""Share of the inputs that found the queue full; empty where there is no scenario."""
+METRICS: Final = (*SUMMARY_METRICS, DROPPED, *ENERGY_ENDS[0], *ENERGY_ENDS[1])
 """Every number of a row but the exit rates, which depend on the network."""
 
 
@@ -90,11 +91,12 @@ class Experiment:
             result = meeting(result, self.scenario)
         result = replace(result, hardware=_uncontrolled(hardware))  # all that is left to ask are clock, area and joules
         numbers = summary(result, intervals=False)
-        ends: list[Value] = [None] * (len(METRICS) - len(SUMMARY_METRICS))  # members of a batch share what they spend
-        if result.scenario is None:
-            spent = result.mean_energy()[0]
-            ends = (spent.bands * spent.pj[0].sum(axis=0)).ravel().tolist()
-        return (*(_find(numbers, path) for path in SUMMARY_METRICS), *ends, *numbers["exit_rate"])
+        spent, served, dropped = result.mean_energy()[0], 1, None
+        if result.scenario is not None:
+            played = result.scenario.dynamic
+            spent, served, dropped = played.energy, played.num_served, played.num_dropped / played.num_arrived
+        ends = (spent.bands * spent.pj[0].sum(axis=0) / served).ravel().tolist()
+        return (*(_find(numbers, path) for path in SUMMARY_METRICS), dropped, *ends, *numbers["exit_rate"])
 
     def row(self, index: int, point: Point) -> Row:
         """The row of point number `index`; a design that cannot be is a row as well, with the reason."""

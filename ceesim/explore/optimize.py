@@ -51,11 +51,16 @@ class OutsideError(OptionError):
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """A hardware point with its policy, and what it does: the values of `OBJECTIVES`."""
+    """A hardware point with its policy, and what it does: the values of `OBJECTIVES`.
+
+    Args:
+        tolerance: the share of accuracy that the search for the policy might lose; None: it was not searched.
+    """
 
     point: Point
     policy: ExitPolicy
     values: tuple[float, ...]
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +142,7 @@ class Task:
         if not self.space.allows(point):
             raise OutsideError("does not meet the constraints", got=str(point))
         trace = self.experiment.trace
-        policy = policy_with(trace.policy, policy_settings(point))
+        policy, tolerance = policy_with(trace.policy, policy_settings(point)), None
         if self.tolerances:
             policies = Policies(
                 policy=trace.policy.name,
@@ -149,7 +154,7 @@ class Task:
             prices = HardwarePrices(override(self.experiment.hardware, hardware_settings(point)), trace, policies)
             tolerance = self.tolerances[chosen[TOLERANCE]]
             policy = search(trace, policies, Method.BUDGETED, prices.under(self.objective), tolerance)
-        return Design(point, policy, measured(self.experiment, point, policy))
+        return Design(point, policy, measured(self.experiment, point, policy), tolerance)
 
 
 def check_evidence(trace: ExitTrace, option: str) -> None:
@@ -236,6 +241,7 @@ def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, i
                 design = task.design(chosen)
                 trial.set_user_attr("policy", design.policy.to_json())
                 trial.set_user_attr("point", design.point)
+                trial.set_user_attr(TOLERANCE, design.tolerance)
                 known[key] = list(design.values)
             except OutsideError:
                 trial.set_user_attr("outside", True)
@@ -290,7 +296,12 @@ def tally(study: Any) -> Tally:
 def best_designs(study: Any) -> list[Design]:
     """The designs of the study that no other beats on validation data, fastest first, each once."""
     designs = [
-        Design(trial.user_attrs["point"], policy_from_json(trial.user_attrs["policy"]), tuple(trial.values))
+        Design(
+            trial.user_attrs["point"],
+            policy_from_json(trial.user_attrs["policy"]),
+            tuple(trial.values),
+            trial.user_attrs.get(TOLERANCE),
+        )
         for trial in study.trials
         if "point" in trial.user_attrs and trial.values is not None
     ]
@@ -308,7 +319,7 @@ def on_test(designs: list[Design], task: Task, test: ExitTrace) -> list[tuple[fl
 
 
 def design_rows(designs: list[Design], task: Task, tested: list[tuple[float, ...]]) -> list[dict[str, Any]]:
-    """The rows of the table of `designs`: what was set, the policy as JSON, and `OBJECTIVES` on both sets.
+    """The rows of the table of `designs`: what was chosen, the policy as JSON, and `OBJECTIVES` on both sets.
 
     Args:
         tested: as `on_test` returned it.
@@ -316,6 +327,7 @@ def design_rows(designs: list[Design], task: Task, tested: list[tuple[float, ...
     return [
         {
             **{knob.column: design.point[knob.key] for knob in task.space.knobs},
+            **({TOLERANCE: design.tolerance} if task.tolerances else {}),
             POLICY_COLUMN: json.dumps(design.policy.to_json()),
             **{f"{VALIDATION}{name}": value for name, value in zip(OBJECTIVES, design.values, strict=True)},
             **{f"{TEST}{name}": value for name, value in zip(OBJECTIVES, values, strict=True)},

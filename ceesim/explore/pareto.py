@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceesim.explore.column_types import knob_names
-from ceesim.explore.experiment import ENERGY_ENDS, FAILED, OK
+from ceesim.explore.experiment import DROPPED, ENERGY_ENDS, FAILED, OK
 from ceesim.explore.influence import Coder, Influence, Influences
 from ceesim.explore.reasons import Failure, Failures
 from ceesim.explore.rivals import ENERGY, rivals, unsettled
@@ -30,8 +30,10 @@ Costs = NDArray[np.float64]
 
 OBJECTIVES: Final = ("dynamic.latency_s.mean", "dynamic.energy_pj.mean", "area_mm2", "accuracy.dynamic")
 """What designs are compared by, as far as a table has it and it varies."""
+COMPARED: Final = (*OBJECTIVES, DROPPED)
+"""What designs of a sweep are compared by, likewise."""
 _ENDS: Final = [*ENERGY_ENDS[0], *ENERGY_ENDS[1]]
-METRICS_READ: Final = (*OBJECTIVES, *_ENDS)
+METRICS_READ: Final = (*COMPARED, *_ENDS)
 """What `findings` reads of a table's metrics."""
 MOST_REASONS: Final = 10
 """Why points failed is told for so many reasons."""
@@ -92,7 +94,7 @@ class Findings:
     rivals: Mapping[int, int] | None
 
 
-def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = OBJECTIVES) -> Findings:
+def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = COMPARED) -> Findings:
     """What a table shows about `objectives`; failed points are left out.
 
     Args:
@@ -145,20 +147,24 @@ class _Survey:
     def __init__(self, objectives: Sequence[str]) -> None:
         self.num_points = self.num_failed = 0
         self.knobs: tuple[str, ...] = ()
-        self._says_ends = True
-        self._objectives = tuple(objectives)
-        self._lowest = np.full(len(self._objectives), np.inf)
-        self._highest = np.full(len(self._objectives), -np.inf)
+        self._seen, self._says_ends = False, True
+        self._wanted = tuple(objectives)
+        self._objectives: tuple[str, ...] = ()
+        self._lowest = self._highest = np.empty(0)
         self._failures = Failures(MOST_REASONS)
         self._coders: dict[str, Coder] = {}
         self._together: list[tuple[str, ...]] = []
 
     def add(self, part: pandas.DataFrame) -> None:
         """Take in some more rows."""
-        if not self.knobs:
+        if not self._seen:
+            self._seen = True
             self.knobs = tuple(knob_names(list(part.columns)))
             self._coders = {knob: Coder() for knob in self.knobs}
             self._together = [self.knobs]
+            self._objectives = tuple(name for name in self._wanted if name in part)
+            self._lowest = np.full(len(self._objectives), np.inf)
+            self._highest = np.full(len(self._objectives), -np.inf)
         done, failed = part[part["status"] == OK], part[part["status"] == FAILED]
         self.num_points += len(part)
         self.num_failed += len(failed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ceesim.explore.experiment import DROPPED
 from ceesim.explore.pareto import MAXIMISED, Findings
 from ceesim.results.report.figure import RAMP, Figure, Spec, Table, bars, cell, label, legend_above, rows_axis
 from ceesim.units import ceil_div, write
@@ -38,6 +39,7 @@ _SHOWN_AS: Final = {
     "dynamic.energy_pj.mean": Measure("mean energy (µJ)", 1e-6),
     "area_mm2": Measure("area (mm²)"),
     "accuracy.dynamic": Measure("accuracy (%)", 100),
+    DROPPED: Measure("dropped inputs (%)", 100),
 }
 
 
@@ -132,7 +134,7 @@ def heat_map(done: pandas.DataFrame, pair: tuple[str, str], objective: str) -> F
         "map",
         _capital(f"{measure.name} over {rows} and {columns}"),
         "The best that the other knobs allow, for each combination of these two; the darker (on a dark page: the "
-        "brighter), the better. Empty cells could not be built.",
+        "brighter), the better. Empty cells hold no design that worked.",
         [heat],
         {
             "height": min(640, 140 + 40 * len(y)),
@@ -263,7 +265,9 @@ def _spoken(table: pandas.DataFrame, knobs: Sequence[str]) -> list[str]:
 
 
 def said(value: Any, knob: str) -> str:
-    """A setting as a label, with its unit where the knob's name ends in one."""
+    """A setting as a label, with its unit where the knob's name ends in one; a dash where there is none."""
+    if value is None:
+        return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return label(str(value))
     kind = next((kind for ending, kind in _KINDS.items() if knob.endswith(ending)), None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ceesim.errors import CeesimError
+from ceesim.errors import CeesimError, ScenarioError
 from ceesim.explore.knobs import Value
 
 _LISTED: Final = re.compile(r"^\d+ problems:\n- ")
@@ -45,7 +45,12 @@ class Failures:
 
 
 def in_one_line(problem: CeesimError, point: Mapping[str, Value]) -> str:
-    """What `problem` says about the design at `point`, whose settings are known; several problems are numbered."""
+    """What `problem` says about the design at `point`, whose settings are known; several problems are numbered.
+
+    Of a scenario that the design cannot serve, without the numbers, which are each design's own.
+    """
+    if isinstance(problem, ScenarioError):
+        problem = ScenarioError(problem.what, where=problem.where, fix=problem.fix)
     text = str(problem)
     for key, value in point.items():  # nobody wrote these options
         option = f"--set {key}={value}"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ceesim.errors import CeesimError
 from ceesim.explore.column_types import knob_names
 from ceesim.explore.experiment import FAILED, OK
 from ceesim.explore.frame import read_sweep
@@ -18,6 +19,7 @@ from ceesim.explore.pareto import METRICS_READ, Findings, findings
 from ceesim.explore.pictures import front, heat_map, influence, measure_of, parallel, said, thinned
 from ceesim.explore.table import manifest_path
 from ceesim.results.report.figure import Figure, Section, Sheet, Table, cell
+from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.units import format_count
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def sweep_section(path: Path, name: str) -> Section:
     Raises:
         OutputError: if it is no such table.
     """
-    table, record = read_sweep(path, METRICS_READ), _record(path)
+    table, record = read_sweep(path, METRICS_READ), record_of(path)
     found = findings([table])
     done, failed = table[table["status"] == OK], table[table["status"] == FAILED]
     turned = [knob for knob in knob_names(list(table.columns)) if table[knob].nunique(dropna=False) > 1]
@@ -68,12 +70,13 @@ def sweep_section(path: Path, name: str) -> Section:
         title=f"Sweep {path.name}",
         sentence=f"{format_count(len(table), 'design')}"
         f"{f' of {num_points:,} (the sweep was stopped; --resume goes on)' if stopped else ''}"
-        f"{f', {len(failed):,} of which could not be built' if len(failed) else ''}; "
+        f"{f', {len(failed):,} of which failed' if len(failed) else ''}"
+        f"{f', under {scenario}' if (scenario := _scenario(record)) else ''}; "
         f"{len(found.front):,} that no other beats.",
         facts=[
             ("knobs", ", ".join(knob if knob in knobs else _lost(knob, done) for knob in turned)),
             ("compared by", ", ".join(measure_of(each).name for each in found.objectives)),
-            *_made_by(record),
+            *made_by(record),
         ],
         parts=parts,
         notes=notes,
@@ -126,13 +129,13 @@ def _failures(failed: pandas.DataFrame) -> Sheet:
     rows = [(int(row["size"]), int(row["first"]), str(reason)) for reason, row in counts.iterrows()]
     return Sheet(
         "failed",
-        "Designs that could not be built",
-        "By reason, with the first point of each.",
+        "Designs that failed",
+        "What could not be built, mapped or keep up, by reason, with the first point of each.",
         Table(("designs", "first point", "reason"), rows),
     )
 
 
-def _record(path: Path) -> dict[str, Any]:
+def record_of(path: Path) -> dict[str, Any]:
     """The manifest beside the table; nothing if a table came without, as those made in Python do."""
     try:
         content = json.loads(manifest_path(path).read_text(encoding="utf-8"))
@@ -141,11 +144,29 @@ def _record(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _made_by(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _scenario(record: dict[str, Any]) -> str:
+    """How inputs met, as far as the manifest says; empty where they did not."""
+    identity = record.get("identity")
+    asked = identity.get("scenario") if isinstance(identity, dict) else None
+    if not isinstance(asked, dict):
+        return ""
+    try:
+        scenario = Scenario.model_validate(asked)
+    except (ValueError, CeesimError):
+        return ""
+    label = "recorded arrivals" if scenario.arrivals.file is not None and scenario.name is None else scenario.label
+    batch, units = scenario.batch, scenario.units
+    together = [f"batches of {batch.size}, {batch.mode.value}"] if batch.size > 1 else []
+    together += [format_count(units, "unit")] if units > 1 else []
+    return ", ".join([label, *together])
+
+
+def made_by(record: dict[str, Any]) -> list[tuple[str, str]]:
     """What was swept and by what, as far as the manifest says."""
     identity, made = (part if isinstance(part, dict) else {} for part in map(record.get, ("identity", "provenance")))
     hardware = identity.get("hardware")
     facts = [("hardware", str(hardware.get("name")))] if isinstance(hardware, dict) else []
+    facts += [("scenario", f"{scenario}; latency is from arrival to answer")] if (scenario := _scenario(record)) else []
     if made:
         facts.append(("made by", f"ceesim {made.get('ceesim')}, on {made.get('created')}"))
         facts.append(("with", ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())))

@@ -11,12 +11,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ceesim.errors import CeesimError, OutputError
 from ceesim.exits.policy_file import policy_from_json
 from ceesim.explore.experiment import OK
 from ceesim.explore.optimize import POLICY_COLUMN, TEST, VALIDATION
 from ceesim.explore.pareto import OBJECTIVES, Findings, findings
 from ceesim.explore.pictures import front, measure_of, parallel
+from ceesim.explore.report import made_by, record_of
 from ceesim.results.policy_text import thresholds_text
 from ceesim.results.report.figure import Figure, Section, Sheet, Table, cell
 from ceesim.units import format_count
@@ -45,7 +48,7 @@ def designs_section(path: Path, name: str) -> Section:
     Raises:
         OutputError: if it is damaged.
     """
-    table = _read(path)
+    table, record = _read(path), record_of(path)
     knobs = list(takewhile(lambda column: column != POLICY_COLUMN, table.columns))
     tested = table[knobs].assign(
         point=range(1, len(table) + 1), status=OK, **{each: table[f"{TEST}{each}"] for each in OBJECTIVES}, reason=""
@@ -61,13 +64,15 @@ def designs_section(path: Path, name: str) -> Section:
     if found.objectives and turned:
         parts.append(parallel(tested, found, turned))
     lost = float((table[f"{VALIDATION}{_ACCURACY}"] - table[f"{TEST}{_ACCURACY}"]).mean())
+    told = {"knobs": turned, "compared by": [measure_of(each).name for each in found.objectives]}
     return Section(
         name=name,
         title=f"Designs {path.name}",
         sentence=f"{format_count(len(table), 'design')} that no other beats on validation data, shown on test data, "
         f"where accuracy is {100 * abs(lost):.2f} points {'lower' if lost >= 0 else 'higher'} on average.",
-        facts=[("knobs", ", ".join(turned)), ("compared by", ", ".join(measure_of(each).name for each in OBJECTIVES))],
+        facts=[*((word, ", ".join(names)) for word, names in told.items() if names), *made_by(record)],
         parts=parts,
+        record=json.dumps(record, indent=1, ensure_ascii=False) if record else "",
     )
 
 
@@ -83,8 +88,9 @@ def _read(path: Path) -> pandas.DataFrame:
         raise OutputError("holds no designs", where=str(path), fix=_AGAIN)
     for column in _MEASURED:
         cells = table[column]
-        if not is_numeric_dtype(cells) or not cells.between(0, 1e300, inclusive="neither").all():
-            raise OutputError(f"cells of {column} are no numbers above 0", where=str(path), fix=_AGAIN)
+        least = 0.0 if column.endswith(_ACCURACY) else np.nextafter(0, 1)
+        if not is_numeric_dtype(cells) or not cells.between(least, 1e300).all():
+            raise OutputError(f"cells of {column} are no such numbers", where=str(path), fix=_AGAIN)
     return table
 
 

@@ -32,6 +32,8 @@ from ceesim.explore.workers import Chunk, Workers, evaluate_chunk, local_workers
 from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
 from ceesim.provenance import SourceFile
+from ceesim.sim.scenarios.arrivals import played_inputs
+from ceesim.sim.scenarios.division import undivided
 from ceesim.sim.scenarios.load import load_scenario
 from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.workload.serialize import to_json
@@ -73,6 +75,7 @@ def sweep(
     inputs, rated = _trace(trace), None if rates is None else _trace(rates)
     asked = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
     experiment = Experiment(accelerator, inputs, rated, asked)
+    check_scenario(experiment)
     space = design_space(Written(parameters, constraints), accelerator, inputs.policy)
     with local_workers(experiment, workers) as crew:
         text = StringIO()
@@ -83,6 +86,20 @@ def sweep(
     text.seek(0)
     kinds: Any = {column: pandas_type(values) for column, values in _settings(space)}
     return pandas.read_csv(text, keep_default_na=False, na_values=[""], dtype=kinds)
+
+
+def check_scenario(experiment: Experiment) -> None:
+    """See, before any point is tried, that the scenario is not one that all of them would fail under.
+
+    Raises:
+        ScenarioError: if it is.
+    """
+    scenario = experiment.scenario
+    if scenario is None:
+        return
+    played_inputs(scenario, experiment.trace.num_inputs, experiment.hardware.clock_hz)
+    if scenario.pipeline is not None and scenario.pipeline.cuts is None and experiment.rates is None:
+        raise undivided()
 
 
 def continue_sweep(
@@ -118,12 +135,12 @@ def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
         "trace": _digest(experiment.trace),
         "policy": experiment.trace.policy.to_json(),
         "rates": None if experiment.rates is None else _digest(experiment.rates),
-        "scenario": _described(experiment.scenario),
         "parameters": [
             {"keys": [knob.key for knob in axis.knobs], "steps": [list(step) for step in axis.steps]}
             for axis in space.axes
         ],
         "constraints": [constraint.text for constraint in space.constraints],
+        **_described(experiment.scenario),
     }
 
 
@@ -152,14 +169,14 @@ def _trace(trace: ExitTrace | str | Path) -> ExitTrace:
     return trace if isinstance(trace, ExitTrace) else load_trace(trace)
 
 
-def _described(scenario: Scenario | None) -> dict[str, Any] | None:
-    """The scenario with the content of the file of its arrivals in place of its name; None if it says nothing."""
+def _described(scenario: Scenario | None) -> dict[str, Any]:
+    """The scenario with the content of the file of its arrivals in place of its name; nothing if it says nothing."""
     if scenario is None or scenario.is_plain:
-        return None
+        return {}
     described = scenario.model_dump(mode="json", exclude_none=True)
     if scenario.arrivals.file is not None:
         described["arrivals"]["file"] = SourceFile.of(Path(scenario.arrivals.file)).sha256
-    return described
+    return {"scenario": described}
 
 
 def _digest(trace: ExitTrace) -> str:

@@ -163,7 +163,7 @@ def _check_identity(path: Path, identity: Mapping[str, Any]) -> None:
         )
     same = json.loads(json.dumps(identity))
     if there != same:
-        differing = ", ".join(sorted(key for key in {*there, *same} if there.get(key) != same.get(key)))
+        differing = ", ".join(sorted(key for key in {*there, *same} if there.get(key, ...) != same.get(key, ...)))
         raise OutputError(
             "holds the results of another sweep",
             where=str(path),

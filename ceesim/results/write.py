@@ -39,10 +39,11 @@ from ceesim.sim.result import RunResult
 
 MANIFEST_SCHEMA: Final = "ceesim.manifest/1"
 SCENARIO_FILES: Final = ("scenario.json", "queue.csv", "arrivals.csv")
+ENERGY_FILE: Final = "energy.csv"
 POINTS_FILE: Final = "operating_points.csv"
 PARQUET_FILE: Final = "inputs.parquet"
 RUN_FILES: Final = (
-    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", "energy.csv", "inputs.csv",
+    "summary.json", "layers.csv", "static_layers.csv", "exits.csv", "exit_values.csv", ENERGY_FILE, "inputs.csv",
     "manifest.json",
 )  # fmt: skip
 """What `write_run` always writes, in the order in which a reader wants them."""
@@ -77,7 +78,7 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any], *, parq
         "exit_values.csv": lambda stream: _rows(
             stream, EXIT_VALUE_COLUMNS, [value.row() for value in exit_values(result)]
         ),
-        "energy.csv": lambda stream: _rows(stream, ENERGY_COLUMNS, energy(result)),
+        ENERGY_FILE: lambda stream: _rows(stream, ENERGY_COLUMNS, energy(result)),
         "inputs.csv": lambda stream: _columns(stream, INPUT_COLUMNS, input_columns(result)),
         "manifest.json": lambda stream: _json(
             stream,

@@ -233,6 +233,7 @@ def test_tolerances_alone_are_a_front_on_one_hardware(tmp_path: Path, capsys: py
     designs = json.loads(capsys.readouterr().out)
     assert 1 < len(designs) <= 3
     assert len({design["test.area_mm2"] for design in designs}) == 1
+    assert [design["tolerance"] for design in designs] == sorted({0, 0.1, 0.5}, reverse=True)[-len(designs) :]
     latencies = [design["validation.dynamic.latency_s.mean"] for design in designs]
     accuracies = [design["validation.accuracy.dynamic"] for design in designs]
     assert latencies == sorted(latencies)

@@ -71,9 +71,9 @@ def test_one_design_is_a_page_as_well(table: Path) -> None:
     ("change", "says"),
     [
         (lambda rows: rows.iloc[:0], "holds no designs"),
-        (lambda rows: rows.assign(**{"test.area_mm2": "big"}), "cells of test.area_mm2 are no numbers"),
-        (lambda rows: rows.assign(**{"test.area_mm2": -1.0}), "cells of test.area_mm2 are no numbers"),
-        (lambda rows: rows.assign(**{"validation.area_mm2": None}), "cells of validation.area_mm2 are no numbers"),
+        (lambda rows: rows.assign(**{"test.area_mm2": "big"}), "cells of test.area_mm2 are no such numbers"),
+        (lambda rows: rows.assign(**{"test.area_mm2": -1.0}), "cells of test.area_mm2 are no such numbers"),
+        (lambda rows: rows.assign(**{"validation.area_mm2": None}), "cells of validation.area_mm2 are no such numbers"),
     ],
 )
 def test_a_damaged_table_is_refused(table: Path, change: Any, says: str) -> None:
@@ -100,6 +100,9 @@ def test_what_optimize_wrote_report_draws(tmp_path: Path) -> None:
     with out.open(newline="") as file:
         columns = next(csv.reader(file))
     assert columns[:3] == ["buffers.weight_bytes", "array.rows", "policy"]
+    facts = dict(designs_section(out, "designs1").facts)
+    assert facts["hardware"] == experiment().hardware.name
+    assert {"val.npz", "tiny.npz", "tiny.yaml"} <= set(facts)
     assert cli.exit_code(["report", str(out), "--out", str(page)]) == 0
     assert "Designs best.csv" in page.read_text(encoding="utf-8")
     assert not is_designs(tmp_path / "nowhere.csv")

@@ -11,11 +11,13 @@ import pytest
 
 import ceesim
 from ceesim import cli
-from ceesim.explore.experiment import ENERGY_ENDS, SUMMARY_METRICS, Experiment
+from ceesim.explore.experiment import DROPPED, ENERGY_ENDS, SUMMARY_METRICS, Experiment
 from ceesim.explore.frame import read_sweep
 from ceesim.explore.pareto import findings
 from ceesim.explore.report import sweep_section
 from ceesim.explore.sweep import identity
+from ceesim.hardware.energy.table import energy_table
+from ceesim.hardware.load import override
 from ceesim.results.summary import summary
 from ceesim.sim.run import run
 from ceesim.sim.scenarios.load import load_scenario
@@ -66,7 +68,9 @@ def test_a_row_is_what_run_says_under_the_scenario(table: Path) -> None:
             for key in path.split("."):
                 value = None if value is None else value[key]
             assert row[path] == ("" if value is None else str(value)), path
-        assert {row[name] for end in ENERGY_ENDS for name in end} == {""}
+        assert row[DROPPED] == "0.0"
+        low, high = (sum(float(row[name]) for name in end) for end in ENERGY_ENDS)
+        assert low < float(row["dynamic.energy_pj.mean"]) < high
     for row in rows:
         assert ("inputs arrive faster than they can be served" in row["reason"]) == (row["status"] == "failed")
 
@@ -75,8 +79,12 @@ def test_python_gives_the_same_table_and_the_report_draws_it(table: Path) -> Non
     said = ceesim.sweep(experiment().hardware, trace(), SPACE, scenario=table.with_name("busy.yaml"))
     read = read_sweep(table)
     assert said["dynamic.latency_cycles.p99"].equals(read["dynamic.latency_cycles.p99"])
-    assert findings([read]).rivals is None
-    assert sweep_section(table, "sweep1").parts
+    assert findings([read]).rivals is not None
+    section = sweep_section(table, "sweep1")
+    assert dict(section.facts)["scenario"].startswith("poisson:")
+    assert "of which failed, under poisson:" in section.sentence
+    failed = next(part for part in section.parts if part.name == "failed").table
+    assert len(failed.rows) == 1  # one reason, whatever the rates
 
 
 def test_a_sweep_goes_on_only_under_its_own_scenario(
@@ -93,6 +101,48 @@ def test_a_sweep_goes_on_only_under_its_own_scenario(
     assert table.read_bytes() == before
 
 
+def test_the_energy_of_batches_is_that_of_their_members() -> None:
+    row = ceesim.sweep(
+        experiment().hardware, trace(), {"array.rows": [4]}, scenario=load_scenario("closed", {"batch": {"size": 4}})
+    )
+    low, high = (row[list(end)].to_numpy()[0] for end in ENERGY_ENDS)
+    bands = energy_table(override(experiment().hardware, {"array.rows": 4})).bands
+    assert (low / bands[0]).sum() == pytest.approx(row["dynamic.energy_pj.mean"][0])
+    assert (high / bands[1]).sum() == pytest.approx(row["dynamic.energy_pj.mean"][0])
+
+
+def test_dropped_inputs_count_against_a_design(tmp_path: Path, rate: float) -> None:
+    (tmp_path / "full.yaml").write_text(json.dumps({"arrivals": {"process": "poisson", "rate": 2 * rate}, "queue": 1}))
+    read = ceesim.sweep(experiment().hardware, trace(), SPACE, scenario=tmp_path / "full.yaml")
+    assert (read["status"] == "ok").all()
+    assert read[DROPPED].iloc[0] > read[DROPPED].iloc[-1] > 0
+    assert DROPPED in findings([read]).objectives
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--scenario", "pipeline"], "a pipeline that divides itself"),
+        (["--scenario", "recorded:nowhere.csv"], "the arrivals cannot be read"),
+        (["--scenario", "late.yaml"], "every input is left out"),
+        (["--scenario", "recorded:arrivals.csv", "--dask", "tcp://127.0.0.1:1"], "read where a point is played"),
+    ],
+)
+def test_what_no_design_can_serve_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hw, traced = files(tmp_path)
+    Path("late.yaml").write_text(json.dumps({"warm_up": 1000}))
+    Path("arrivals.csv").write_text("0\n1\n")
+    assert (
+        cli.exit_code(["sweep", "--hw", hw, "--trace", traced, "--set", "array.rows=2,4", "--out", "s.csv", *words])
+        == 1
+    )
+    assert says in capsys.readouterr().err
+    assert not Path("s.csv").exists()
+
+
 def test_arrivals_are_known_by_what_their_file_holds(tmp_path: Path) -> None:
     def of(name: str, content: str) -> dict[str, Any]:
         (tmp_path / name).write_text(content)
@@ -101,7 +151,7 @@ def test_arrivals_are_known_by_what_their_file_holds(tmp_path: Path) -> None:
 
     assert of("a.csv", "0\n1\n") == of("b.csv", "0\n1\n") != of("a.csv", "0\n2\n")
     plain = identity(experiment(), space())
-    assert plain["scenario"] is None
+    assert "scenario" not in plain
     assert plain == identity(Experiment(experiment().hardware, trace(), None, load_scenario("closed")), space())
 
 

@@ -229,6 +229,12 @@ def test_hardware_of_one_name_is_told_apart_by_its_keys(folder: Path, tmp_path: 
     assert "what each hardware makes of it" in part(section, "reductions").caption
     small = read_run(run_folder(tmp_path / "small", small_run(buffers__weight="64 KiB")))
     assert told_apart([run, small]) == ["buffers.weight 128 KiB", "buffers.weight 64 KiB"]
+    points = small_run(technology__operating_points=[{"clock": "300 MHz", "voltage": "0.5 V"}])
+    pointed = read_run(run_folder(tmp_path / "pointed", points))
+    assert columns(comparison([run, pointed], ["a", "b"]), "runs")["settings"] == [
+        "technology.operating_points –",
+        "technology.operating_points 300 MHz 500 mV",
+    ]
     third = altered(other, hardware="another")
     section = comparison([run, third], ["a", "b"])
     assert columns(section, "runs")["hardware"] == ["toy_npu", "another"]
@@ -253,6 +259,9 @@ def test_energies_of_two_runs_are_compared_with_the_band_that_does_not_cancel(fo
     met = replace(runs[1], scenario={})
     assert energy_ratio(met, runs[0]) is energy_ratio(runs[0], met) is None
     assert energy_ratio(replace(runs[1], manifest={}), runs[0]) is None
+    assert energy_ratio(replace(runs[1], energy=None), runs[0]) is None
+    (tmp_path / "run" / "energy.csv").unlink()  # of an earlier version
+    assert columns(comparison([runs[0], read_run(tmp_path / "run")], ["a", "b"]), "runs")["its band"][1] is None
     with pytest.raises(OutputError, match=r"energy.csv: not what a run writes .*magic"):
         energy_ratio(replace(runs[1], energy=runs[1].energy.assign(price="magic")), runs[0])
 
@@ -516,7 +525,7 @@ def test_reasons_can_be_read_and_every_knob_is_named(sweep_table: Path, tmp_path
     section = sweep_section(tmp_path / "sweep.csv", "sweep1")
     assert dict(section.facts)["knobs"] == "array.rows, array.cols"
     table[:1].to_csv(tmp_path / "sweep.csv", index=False)
-    assert sweep_section(tmp_path / "sweep.csv", "sweep1").sentence.startswith("1 design, 1 of which could not")
+    assert sweep_section(tmp_path / "sweep.csv", "sweep1").sentence.startswith("1 design, 1 of which failed")
 
 
 def test_words_stand_on_a_map_in_the_order_of_the_space() -> None:
@@ -540,7 +549,8 @@ def test_a_sweep_says_what_was_swept(tmp_path: Path) -> None:
     assert facts["hardware"] == "edge_npu"
     assert facts["toy.npz"] == f"SHA-256 {hashlib.sha256((tmp_path / 'toy.npz').read_bytes()).hexdigest()}"
     assert json.loads(section.record)["identity"]["hardware"]["name"] == "edge_npu"
-    assert "could not be built" not in section.sentence
+    assert "failed" not in section.sentence
+    assert "scenario" not in facts
     assert any("6.4 GB/s" in text for text in part(section, "front-1").data[0]["customdata"])
     axis = part(section, "front-1").layout["xaxis"]
     values = columns(section, "front")["mean latency (ms)"]

@@ -237,9 +237,9 @@ def _operating_points(points: pandas.DataFrame) -> Figure:
     return Figure(
         "operating-points",
         "Energy against deadline",
-        "Mean energy of an input at each clock and supply of the chip, and the deadline that even an input keeps which "
-        "runs to the end, the change of the supply included. A dot with another one lower and further left is never "
-        "the choice; among the others the deadline decides.",
+        "For inputs that come alone: mean energy at each clock and supply of the chip, and the deadline that even an "
+        "input keeps which runs to the end, the change of the supply included. A dot with another one lower and "
+        "further left is never the choice; among the others the deadline decides.",
         data,
         {
             "height": 340,

@@ -18,7 +18,7 @@ _KIND: Final = {kind.key: kind for kind in Uncertainty}
 
 
 def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
-    """Mean energy of an input of `run` over that of `other`, dynamic both; None where inputs met, or met in the other.
+    """Mean energy of an input of `run` over that of `other`, dynamic both; None where inputs met, or it is not known.
 
     What both draw from one source (a process, a DRAM) is wrong by the same factor in both, so most of the band cancels.
 
@@ -32,7 +32,7 @@ def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
     except (KeyError, ValueError, CeesimError):
         return None
     first, second = _spent(run), _spent(other)
-    if not (first[0].any() and second[0].any()):
+    if first is None or second is None:
         return None
     own = np.where(
         first[0].any(axis=0), first[1], second[1]
@@ -42,8 +42,10 @@ def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
     )
 
 
-def _spent(run: RunFolder) -> tuple[Floats, Floats]:
-    """[components, kinds of price] pJ of an average input, and [2, kinds] the ends of each kind over that."""
+def _spent(run: RunFolder) -> tuple[Floats, Floats] | None:
+    """[components, kinds of price] pJ of an average input, and [2, kinds] the ends of each kind over that, if known."""
+    if run.energy is None:
+        return None
     pj = np.zeros((3, NUM_COMPONENTS, NUM_UNCERTAINTIES))
     rows = run.energy[run.energy["network"] == "dynamic"]
     for row in rows.to_dict("records"):
@@ -54,5 +56,7 @@ def _spent(run: RunFolder) -> tuple[Floats, Floats]:
             where = f"{run.name}/energy.csv"
             raise OutputError("not what a run writes", where=where, got=str(list(row.values())), fix=AGAIN) from None
     nominal, *ends = pj.sum(axis=1)
+    if not nominal.any():
+        return None
     bands = np.array([np.divide(end, nominal, out=np.ones_like(end), where=nominal > 0) for end in ends])
     return pj[0], bands

@@ -19,7 +19,7 @@ from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
 from ceesim.results.scenario import QUEUE_COLUMNS, SCENARIO_SCHEMA
 from ceesim.results.summary import SCHEMA
 from ceesim.results.tables import ENERGY_COLUMNS, EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS
-from ceesim.results.write import POINTS_FILE
+from ceesim.results.write import ENERGY_FILE, POINTS_FILE
 from ceesim.shipped import Shelf
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _TABLES: Final = {
     "static_layers.csv": LAYER_COLUMNS,
     "exits.csv": EXIT_COLUMNS,
     "exit_values.csv": EXIT_VALUE_COLUMNS,
-    "energy.csv": ENERGY_COLUMNS,
     "inputs.csv": INPUT_COLUMNS,
 }
 
@@ -54,6 +53,7 @@ class RunFolder:
         trace: what was replayed, under the policy of the run; None if it was not found.
         missing: why it was not, for people; empty if it was.
         scenario, queue: scenario.json and queue.csv of a run in which inputs met.
+        energy: energy.csv, which earlier versions did not write.
         points: operating_points.csv of a hardware that has some.
     """
 
@@ -64,12 +64,12 @@ class RunFolder:
     static_layers: pandas.DataFrame
     exits: pandas.DataFrame
     exit_values: pandas.DataFrame
-    energy: pandas.DataFrame
     inputs: pandas.DataFrame
     trace: ExitTrace | None
     missing: str
     scenario: dict[str, Any] | None = None
     queue: pandas.DataFrame | None = None
+    energy: pandas.DataFrame | None = None
     points: pandas.DataFrame | None = None
 
 
@@ -99,7 +99,7 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
     if absent := [key for key in _KEYS if key not in summary]:
         where, got = str(path / "summary.json"), f"no {', '.join(absent)}"
         raise OutputError("not a whole summary", where=where, got=got, fix=AGAIN)
-    layers, static, exits, values, energy, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
+    layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
     met = (path / "scenario.json").exists()
     if layers.empty or exits.empty or (not met and len(inputs) != exits["num_inputs"].sum()):
         raise OutputError("rows are missing in a table of the run", where=str(path), fix=AGAIN)
@@ -115,10 +115,13 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
                 expected=SCENARIO_SCHEMA,
                 fix=AGAIN,
             )
-    points = _table(path / POINTS_FILE, POINT_COLUMNS) if (path / POINTS_FILE).exists() else None
+    energy, points = (
+        _table(path / name, columns) if (path / name).exists() else None
+        for name, columns in ((ENERGY_FILE, ENERGY_COLUMNS), (POINTS_FILE, POINT_COLUMNS))
+    )
     return RunFolder(
-        path.resolve().name, summary, manifest, layers, static, exits, values, energy, inputs, trace, missing, scenario,
-        queue, points,
+        path.resolve().name, summary, manifest, layers, static, exits, values, inputs, trace, missing, scenario,
+        queue, energy, points,
     )  # fmt: skip
 
 

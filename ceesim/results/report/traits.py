@@ -129,6 +129,11 @@ def _value(key: str, value: Any) -> str:
     """A value of a hardware, with its unit if it has one."""
     if value is None:
         return "–"
+    if isinstance(value, list):  # of sections
+        items = (_flat(item) if isinstance(item, dict) else {"": item} for item in value)
+        return (
+            "; ".join(" ".join(_value(f"{key}.{name}", each) for name, each in item.items()) for item in items) or "–"
+        )
     field = keys.find(Hardware, tuple(key.split(".")))
     kind = None if field is None else keys.quantity(field)
     return write(value, kind) if kind is not None and type(value) is int else str(value)

@@ -21,6 +21,8 @@ from ceesim.sim.scenarios.scenario import Scenario
 from ceesim.units import PICOSECONDS_PER_SECOND, cycles_to_seconds
 
 BLOCK: Final = 4096
+CONTENDED_INPUTS: Final = 1000
+"""How many are played where every command is simulated, unless the scenario says."""
 _LATEST_CYCLE: Final = 2**62
 _MARGIN: Final = 64  # a sum of exponential gaps exceeds this many times its mean once in e^64
 _LATEST_SECOND: Final = 10**15
@@ -92,6 +94,38 @@ def input_blocks(scenario: Scenario, trace_inputs: int, num_inputs: int) -> Iter
         else:
             order = np.arange(count) * trace_inputs // count
         yield from (order[begin : min(begin + BLOCK, count)] for begin in range(0, count, BLOCK))
+
+
+def played_inputs(scenario: Scenario, trace_inputs: int, clock_hz: int) -> tuple[Int64s | None, int]:
+    """The arrivals that a file has, in cycles from the first (None: there is no file), and how many inputs are played.
+
+    Raises:
+        ScenarioError: if the file cannot be read, has too few arrivals, or statistics would leave out every input.
+    """
+    file, recorded, num_inputs = scenario.arrivals.file, None, scenario.inputs
+    if num_inputs is None:
+        num_inputs = min(trace_inputs, CONTENDED_INPUTS) if scenario.is_contended else trace_inputs
+    if scenario.arrivals.process is Process.RECORDED and file is not None:
+        recorded = recorded_cycles(file, clock_hz)
+        if scenario.inputs is not None and scenario.inputs > len(recorded):
+            raise ScenarioError(
+                "more inputs than the file has arrivals",
+                where="inputs",
+                got=scenario.inputs,
+                expected=f"{len(recorded)} at most",
+                fix="leave inputs out",
+            )
+        limited = scenario.inputs is not None or scenario.is_contended
+        num_inputs = min(num_inputs, len(recorded)) if limited else len(recorded)
+    if scenario.warm_up >= num_inputs:
+        raise ScenarioError(
+            "every input is left out of the statistics",
+            where=scenario.label,
+            got=f"warm_up {scenario.warm_up} of {num_inputs} inputs",
+            expected=f"a warm_up below {num_inputs}",
+            fix="shorten warm_up, or play more inputs (inputs: …)",
+        )
+    return recorded, num_inputs
 
 
 def recorded_cycles(file: str, clock_hz: int) -> Int64s:

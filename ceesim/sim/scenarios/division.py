@@ -65,6 +65,15 @@ class Stages:
         return max(work / units for work, units in zip(self.work, self.division.units, strict=True))
 
 
+def undivided() -> ScenarioError:
+    """The error of a pipeline that does not say where to cut, without the exit rates by which to decide it."""
+    return ScenarioError(
+        "a pipeline that divides itself needs to know how many inputs take each exit",
+        where="pipeline",
+        fix="pass --rates with the validation twin of the trace, or write pipeline.cuts",
+    )
+
+
 def stages_of(setting: Setting, network: Priced, scenario: Scenario, pipeline: Pipeline, rows: Int64s) -> Stages:
     """The stages that the scenario asks for, priced.
 
@@ -110,14 +119,10 @@ def stages_of(setting: Setting, network: Priced, scenario: Scenario, pipeline: P
                 fix="write pipeline.units, or pass --rates with the validation twin of the trace",
             )
         division = Division(segments, units)
-    elif expected is None:
-        raise ScenarioError(
-            "a pipeline that divides itself needs to know how many inputs take each exit",
-            where="pipeline",
-            fix="pass --rates with the validation twin of the trace, or write pipeline.cuts",
-        )
-    else:
+    elif expected is not None:
         division = divide(make, expected, num_exits, max(scenario.units, 2))
+    else:
+        raise undivided()
     jobs = tuple(make(*each) for each in division.segments)
     work = tuple(work_cycles(each, rows, *own) for each, own in zip(jobs, division.segments, strict=True))
     moved = np.zeros(NUM_AMOUNTS)

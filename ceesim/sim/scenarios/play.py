@@ -22,7 +22,7 @@ from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import Hardware
 from ceesim.program.command import Int64s
 from ceesim.sim.costs import Priced
-from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, recorded_cycles
+from ceesim.sim.scenarios.arrivals import arrival_blocks, check_span, input_blocks, played_inputs
 from ceesim.sim.scenarios.carried import Carried
 from ceesim.sim.scenarios.division import Stages, shifts, stages_of
 from ceesim.sim.scenarios.inputs import Arrived
@@ -38,9 +38,6 @@ from ceesim.sim.scenarios.shared import SharedDram, channels_of, least_held_cycl
 from ceesim.sim.scenarios.station import Serve, Station
 from ceesim.sim.scenarios.stretches import Stretches
 from ceesim.units import PICOSECONDS_PER_SECOND, picoseconds_to_cycles
-
-CONTENDED_INPUTS: Final = 1000
-"""How many are played where every command is simulated, unless the scenario says."""
 
 _PROBED_GROUPS: Final = 32
 _PROBED_INPUTS: Final = 4096
@@ -73,18 +70,7 @@ def play(
         MappingError: if a batch does not fit the hardware.
         WorkloadError: if the network cannot be cut where the scenario needs it.
     """
-    recorded = None
-    if scenario.arrivals.process is Process.RECORDED and scenario.arrivals.file is not None:
-        recorded = recorded_cycles(scenario.arrivals.file, hardware.clock_hz)
-    num_inputs = _num_inputs(scenario, len(rows), recorded)
-    if scenario.warm_up >= num_inputs:
-        raise ScenarioError(
-            "every input is left out of the statistics",
-            where=scenario.label,
-            got=f"warm_up {scenario.warm_up} of {num_inputs} inputs",
-            expected=f"a warm_up below {num_inputs}",
-            fix="shorten warm_up, or play more inputs (inputs: …)",
-        )
+    recorded, num_inputs = played_inputs(scenario, len(rows), hardware.clock_hz)
     setting = Setting(hardware, exit_cost, exit_rates, density or {})
     if not dynamic.program.takes_exits:
         rows = np.full_like(rows, dynamic.program.num_exits)  # nobody leaves
@@ -112,23 +98,6 @@ def play(
     played = scene.play(exits, rows, load, line, detailed=detailed)
     fixed = scene.play(backbone, none, static_load, None) if scene.is_stable(static_load) else None
     return ScenarioResult(scenario, played, fixed, static_load)
-
-
-def _num_inputs(scenario: Scenario, trace_inputs: int, recorded: Int64s | None) -> int:
-    asked = scenario.inputs
-    if asked is None and scenario.is_contended:
-        asked = min(trace_inputs, CONTENDED_INPUTS)
-    if recorded is not None:
-        if scenario.inputs is not None and scenario.inputs > len(recorded):
-            raise ScenarioError(
-                "more inputs than the file has arrivals",
-                where="inputs",
-                got=scenario.inputs,
-                expected=f"{len(recorded)} at most",
-                fix="leave inputs out",
-            )
-        return len(recorded) if asked is None else min(asked, len(recorded))
-    return trace_inputs if asked is None else asked
 
 
 @dataclass(frozen=True, slots=True)
