@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 2000
 MOST_CELLS: Final = 20_000
 """Settings, points times knobs, that one picture says at most."""
+_RIVAL: Final = "A rival is a point as good in all else, whose energy may be as low within the bands of the prices."
 
 
 def sweep_section(path: Path, name: str) -> Section:
@@ -92,9 +93,8 @@ def _lost(knob: str, done: pandas.DataFrame) -> str:
 
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
     rivals = found.rivals or {}  # none: there are none, or nobody knows
-    told = " A rival is a point as good in all else, whose energy may be as low within the bands of the prices."
-    told = told if rivals else ""
-    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), *["rival"][: len(rivals)], ""]
+    word, told = (["rival"], f" {_RIVAL}") if rivals else ([], "")
+    columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), *word, ""]
     front = zip(found.front.index.tolist(), found.front.to_dict("records"), strict=True)
     rows = [
         (
