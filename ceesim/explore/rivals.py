@@ -1,7 +1,7 @@
 """Which designs of a front owe their place to the assumed prices of energy.
 
 Prices of one kind (logic, SRAM, DRAM, clock, leakage) are off by one unknown factor, the same for all designs that draw
-them from one source (`ceesim.hardware.energy.table.kin_of`). So the band of the difference of two designs is far
+them from one source (`ceesim.hardware.energy.kin`). So the band of the difference of two designs is far
 narrower than the bands of their joules; where it holds zero, the two are not ranked by energy.
 """
 

@@ -24,7 +24,8 @@ from ceesim.hardware.energy.actions import (
     State,
     component_of,
 )
-from ceesim.hardware.energy.table import EnergyTable, Floats, Kin
+from ceesim.hardware.energy.kin import Kin
+from ceesim.hardware.energy.table import EnergyTable, Floats
 
 Int64s = NDArray[np.int64]
 

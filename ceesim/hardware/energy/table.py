@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from ceesim.hardware.energy.area import ROUTING, AreaTerm, area_terms
 from ceesim.hardware.energy.clock import MEASURED, band, clock_terms
 from ceesim.hardware.energy.doubts import doubts
 from ceesim.hardware.energy.dram import Band, DramSpec
+from ceesim.hardware.energy.kin import Kin, kin_of
 from ceesim.hardware.energy.memories import Memory, memories
 from ceesim.hardware.energy.sram import MOST_BYTES, Sram, nodes_nm, sram
 from ceesim.hardware.model import Device, Hardware, Technology
@@ -74,7 +75,6 @@ _WRITE: Final = {
 }
 
 Floats = NDArray[np.float64]
-Kin: TypeAlias = tuple[tuple[object, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +162,6 @@ def energy_table(hardware: Hardware) -> EnergyTable:
         values.setflags(write=False)
     warnings = tuple(doubts(hardware, spec, arrays))
     return EnergyTable(lines, action_pj, state_pj, bands, kin_of(hardware), area, warnings, hardware.clock_hz)
-
-
-def kin_of(hardware: Hardware) -> Kin:
-    """[uncertainties] what the prices of `hardware` are drawn from: process and transistors, clock tree, DRAM."""
-    made_in = hardware.technology
-    process = (made_in.node_nm, made_in.device)
-    drawn_from: dict[Uncertainty, tuple[object, ...]] = {
-        Uncertainty.LOGIC: process,
-        Uncertainty.SRAM: process,
-        Uncertainty.DRAM: (hardware.dram.type,),
-        Uncertainty.CLOCK: (*process, made_in.clock_profile),
-        Uncertainty.LEAKAGE: process,
-    }
-    return tuple(drawn_from[kind] for kind in Uncertainty)
 
 
 def _sram(memory: Memory, technology: Technology) -> Sram:

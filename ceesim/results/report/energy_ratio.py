@@ -8,8 +8,9 @@ import numpy as np
 
 from ceesim.errors import CeesimError, OutputError
 from ceesim.hardware.energy.actions import NUM_COMPONENTS, NUM_UNCERTAINTIES, Component, Uncertainty
+from ceesim.hardware.energy.kin import kin_of
 from ceesim.hardware.energy.price import Band, Breakdown, ratio
-from ceesim.hardware.energy.table import Floats, kin_of
+from ceesim.hardware.energy.table import Floats
 from ceesim.hardware.model import Hardware
 from ceesim.results.report.folder import AGAIN, RunFolder
 
