@@ -90,7 +90,7 @@ def _read(path: Path) -> pandas.DataFrame:
         cells = table[column]
         least = 0.0 if column.endswith(_ACCURACY) else np.nextafter(0, 1)
         if not is_numeric_dtype(cells) or not cells.between(least, 1e300).all():
-            raise OutputError(f"cells of {column} are no such numbers", where=str(path), fix=_AGAIN)
+            raise OutputError(f"cells of {column} are no numbers, or out of range", where=str(path), fix=_AGAIN)
     return table
 
 

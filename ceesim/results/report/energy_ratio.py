@@ -35,9 +35,7 @@ def energy_ratio(run: RunFolder, other: RunFolder) -> Band | None:
     first, second = _spent(run), _spent(other)
     if first is None or second is None:
         return None
-    own = np.where(
-        first[0].any(axis=0), first[1], second[1]
-    )  # who spends nothing of a kind has its band from the other
+    own = np.where(first[0].any(axis=0), first[1], second[1])  # nothing spent of a kind: the other knows its band
     return ratio(
         Breakdown(first[0][None], own, kin_of(hardware)), 0, Breakdown(second[0][None], second[1], kin_of(others)), 0
     )
