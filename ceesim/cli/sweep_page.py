@@ -79,6 +79,7 @@ def print_findings(out: Path, as_json: bool) -> None:
                     strict=True,
                 )
             ],
+            "num_contenders": found.num_contenders,
             "knee": None if found.knee is None else int(found.front["point"][found.knee]),
             "influence": {
                 name: {one.knob: {"first_order": one.first_order, "total": one.total} for one in ranked}
@@ -136,6 +137,9 @@ def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
     lines += table.to_string(index=False).splitlines()
     if rivals:
         lines.append("(rival: a point as good in all else, whose energy may be as low within the bands of the prices)")
+    if found.num_contenders:
+        kept_off = format_count(found.num_contenders, "more design")
+        lines.append(f"({kept_off} may be among them at other prices of energy within their bands)")
     missing = f"; estimates, {format_count(found.num_failed, 'point')} failed" if found.num_failed else ""
     for name, ranked in found.influences.items():
         lines.append(f"What moves {name} (share of its variance: alone, in all{missing}):")

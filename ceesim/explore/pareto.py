@@ -80,6 +80,8 @@ class Findings:
         knee: label of the knee's row.
         rivals: of each row of the front that another may beat, within the uncertainty of the energy prices, its label
             and the number of that other point; None if the table does not say what the energy is made of.
+        num_contenders: designs that are not on the front, but that no other dominates whatever the energy prices are
+            within their bands; None likewise.
         influences: of each knob that varies, by objective.
     """
 
@@ -92,6 +94,7 @@ class Findings:
     knee: int | None
     influences: dict[str, list[Influence]]
     rivals: Mapping[int, int] | None
+    num_contenders: int | None
 
 
 def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = COMPARED) -> Findings:
@@ -138,6 +141,7 @@ def findings(parts: Iterable[pandas.DataFrame], objectives: Sequence[str] = COMP
         knee=int(front.index[knee(costs_of(front, varying))]) if varying else None,
         influences={name: influences.of(name) for name in compared},
         rivals=rivals(front, costs_of(front, rest), kept, costs_of(kept, rest)) if ends else None,
+        num_contenders=len(kept) - len(front) if ends else None,
     )
 
 

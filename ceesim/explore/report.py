@@ -94,6 +94,9 @@ def _lost(knob: str, done: pandas.DataFrame) -> str:
 def _front_table(found: Findings, knobs: Sequence[str]) -> Sheet:
     rivals = found.rivals or {}  # none: there are none, or nobody knows
     word, told = (["rival"], f" {_RIVAL}") if rivals else ([], "")
+    if found.num_contenders:
+        kept_off = format_count(found.num_contenders, "more design")
+        told += f" {kept_off} may be among them at other prices of energy within their bands."
     columns = ["point", *knobs, *(measure_of(each).name for each in found.objectives), *word, ""]
     front = zip(found.front.index.tolist(), found.front.to_dict("records"), strict=True)
     rows = [

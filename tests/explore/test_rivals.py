@@ -22,6 +22,7 @@ from ceesim.explore.sweep import sweep
 from ceesim.hardware.energy.actions import NUM_UNCERTAINTIES, Uncertainty
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.load import load_hardware
+from ceesim.results.report.figure import Sheet
 from ceesim.shipped import Shelf, find
 
 BANDS = energy_table(load_hardware("edge_npu.yaml")).bands
@@ -95,13 +96,26 @@ def test_a_rival_need_not_be_on_the_front() -> None:
     found = findings([pandas.concat([table, twin], ignore_index=True)])
     assert 3 not in found.front["point"].tolist()
     assert found.rivals == {1: 3}
+    assert found.num_contenders == 1
     parts = [table.iloc[:1], table.iloc[1:], twin.set_axis([3])]
     assert findings(parts).rivals == found.rivals
 
 
+def test_contenders_need_not_be_rivals() -> None:
+    """A little dearer than one that is faster: no rival of it, but at other prices a choice beside it."""
+    kinds = [[10, 10, 10, 10, 10], [11, 9, 10, 10, 11], [30, 10, 10, 10, 10]]
+    table = designs(kinds, **{"dynamic.latency_s.mean": [1.0, 2.0, 3.0]}).assign(status="ok", reason="")
+    table.insert(1, "array.rows", [8, 16, 24])
+    table = table[["point", "status", "array.rows", *table.columns.difference(["point", "status", "array.rows"])]]
+    found = findings([table])
+    assert found.front["point"].tolist() == [0]
+    assert found.rivals == {}
+    assert found.num_contenders == 1
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    parameters = {"array.rows": [24, 32], "array.cols": [8, 32], "buffers.weight": ["32 KiB", "64 KiB"]}
+    parameters = {"array.rows": [24, 26, 32], "array.cols": [8, 30, 32], "buffers.weight": ["32 KiB", "64 KiB"]}
     path = tmp_path_factory.mktemp("sweep") / "sweep.csv"
     sweep("edge_npu.yaml", load_trace(find("vgg_w025_c10.npz", Shelf.TRACES)), parameters).to_csv(path, index=False)
     return path
@@ -119,22 +133,31 @@ def test_findings_page_and_report_name_the_same_rivals(table: Path, capsys: pyte
     found = findings([read_sweep(table)])
     assert found.rivals
     assert set(found.front.columns).isdisjoint(name for end in ENERGY_ENDS for name in end)
-    front = next(part for part in sweep_section(table, "sweep1").parts if part.name == "front").table
-    assert found.rivals is not None
+    sheet = next(part for part in sweep_section(table, "sweep1").parts if part.name == "front")
+    assert isinstance(sheet, Sheet)
+    front = sheet.table
     named = dict(zip(found.front["point"], (found.rivals.get(label) for label in found.front.index), strict=True))
     assert {row[0]: row[front.columns.index("rival")] for row in front.rows} == named
+    assert found.num_contenders
+    kept_off = f"{found.num_contenders} more design"
+    assert kept_off in sheet.caption
     from ceesim.cli.sweep_page import print_findings
 
     print_findings(table, as_json=True)
-    assert {design["point"]: design["rival"] for design in json.loads(capsys.readouterr().out)["front"]} == named
+    printed = json.loads(capsys.readouterr().out)
+    assert {design["point"]: design["rival"] for design in printed["front"]} == named
+    assert printed["num_contenders"] == found.num_contenders
     print_findings(table, as_json=False)
-    assert "(rival: a point as good in all else" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "(rival: a point as good in all else" in page
+    assert kept_off in page
 
 
 def test_a_table_without_the_ends_names_none(table: Path, tmp_path: Path) -> None:
     rows = read_sweep(table).drop(columns=[name for end in ENERGY_ENDS for name in end])
     found = findings([rows])
     assert found.rivals is None
+    assert found.num_contenders is None
     assert found.front.equals(findings([read_sweep(table)]).front)
     assert OBJECTIVES[1] == ENERGY
     rows.to_csv(tmp_path / "old.csv", index=False)
