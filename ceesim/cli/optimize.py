@@ -187,15 +187,15 @@ def _say(num_done: int, num_failed: int) -> None:
 
 
 def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
-    """A line per design: what was set, what it costs on the test inputs, and the thresholds (–: exit not built)."""
+    """A line per design: what was set, what it costs and saves on test data, and the thresholds (–: not built)."""
     import pandas
 
-    from ceesim.explore.optimize import POLICY_COLUMN
+    from ceesim.explore.optimize import BESIDE, POLICY_COLUMN
     from ceesim.explore.pareto import OBJECTIVES
     from ceesim.explore.pictures import measure_of, said
     from ceesim.results.policy_text import thresholds_text
 
-    measures = {key: measure_of(key) for key in OBJECTIVES}
+    measures = {key: measure_of(key) for key in (*OBJECTIVES, *BESIDE)}
     rows = [
         {
             **{column: said(row[column], column) for column in takewhile(lambda name: name != POLICY_COLUMN, row)},

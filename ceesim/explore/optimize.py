@@ -10,7 +10,7 @@ and goes on where it was. What no other design beats on validation data is repla
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -41,6 +41,8 @@ POLICY_COLUMN: Final = "policy"
 VALIDATION: Final = "validation."
 TEST: Final = "test."
 """How the columns of a table of designs begin, by the set that was measured."""
+BESIDE: Final = ("accuracy.static", "reduction.latency", "reduction.energy")
+"""What the table says of the test set besides: the same hardware running the network without exits."""
 POPULATION: Final = 24
 """Designs per generation."""
 
@@ -169,15 +171,17 @@ def check_evidence(trace: ExitTrace, option: str) -> None:
         raise OptionError("no input has a label, so accuracy cannot be measured", where=option)
 
 
-def measured(experiment: Experiment, point: Point, policy: ExitPolicy) -> tuple[float, ...]:
-    """The values of `OBJECTIVES` for the hardware of `point` under `policy`.
+def measured(
+    experiment: Experiment, point: Point, policy: ExitPolicy, names: Sequence[str] = OBJECTIVES
+) -> tuple[float, ...]:
+    """The values of `names`, of `METRICS`, for the hardware of `point` under `policy`.
 
     Raises:
         CeesimError: if there is no such design, or the network does not fit it.
     """
     under = replace(experiment, trace=experiment.trace.under(policy))
     metrics: dict[str, Any] = dict(zip(METRICS, under.metrics(hardware_settings(point)), strict=False))
-    return tuple(float(metrics[name]) for name in OBJECTIVES)
+    return tuple(float(metrics[name]) for name in names)
 
 
 def open_study(task: Task, storage: Path | None, seed: int) -> Any:
@@ -313,13 +317,13 @@ def best_designs(study: Any) -> list[Design]:
 
 
 def on_test(designs: list[Design], task: Task, test: ExitTrace) -> list[tuple[float, ...]]:
-    """What `designs` do on test data: the values of `OBJECTIVES` of each."""
+    """What `designs` do on test data: the values of `OBJECTIVES` and `BESIDE` of each."""
     experiment = replace(task.experiment, trace=test)
-    return [measured(experiment, design.point, design.policy) for design in designs]
+    return [measured(experiment, design.point, design.policy, (*OBJECTIVES, *BESIDE)) for design in designs]
 
 
 def design_rows(designs: list[Design], task: Task, tested: list[tuple[float, ...]]) -> list[dict[str, Any]]:
-    """The rows of the table of `designs`: what was chosen, the policy as JSON, and `OBJECTIVES` on both sets.
+    """The rows of the table: what was chosen, the policy as JSON, `OBJECTIVES` on both sets, `BESIDE` on the test set.
 
     Args:
         tested: as `on_test` returned it.
@@ -330,7 +334,7 @@ def design_rows(designs: list[Design], task: Task, tested: list[tuple[float, ...
             **({TOLERANCE: design.tolerance} if task.tolerances else {}),
             POLICY_COLUMN: json.dumps(design.policy.to_json()),
             **{f"{VALIDATION}{name}": value for name, value in zip(OBJECTIVES, design.values, strict=True)},
-            **{f"{TEST}{name}": value for name, value in zip(OBJECTIVES, values, strict=True)},
+            **{f"{TEST}{name}": value for name, value in zip((*OBJECTIVES, *BESIDE), values, strict=True)},
         }
         for design, values in zip(designs, tested, strict=True)
     ]

@@ -28,7 +28,7 @@ _FIFTHS: Final = ("best fifth", "second", "third", "fourth", "worst fifth")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How an objective is shown: its name with the unit, and what to multiply by."""
+    """How a number is shown: its name with the unit, and what to multiply by."""
 
     name: str
     factor: float = 1.0
@@ -39,6 +39,9 @@ _SHOWN_AS: Final = {
     "dynamic.energy_pj.mean": Measure("mean energy (µJ)", 1e-6),
     "area_mm2": Measure("area (mm²)"),
     "accuracy.dynamic": Measure("accuracy (%)", 100),
+    "accuracy.static": Measure("accuracy without exits (%)", 100),
+    "reduction.latency": Measure("less latency (%)", 100),
+    "reduction.energy": Measure("less energy (%)", 100),
     DROPPED: Measure("dropped inputs (%)", 100),
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from ceesim.errors import CeesimError, OutputError
 from ceesim.exits.policy_file import policy_from_json
 from ceesim.explore.experiment import OK
-from ceesim.explore.optimize import POLICY_COLUMN, TEST, VALIDATION
+from ceesim.explore.optimize import BESIDE, POLICY_COLUMN, TEST, VALIDATION
 from ceesim.explore.pareto import OBJECTIVES, Findings, findings
 from ceesim.explore.pictures import front, measure_of, parallel
 from ceesim.explore.report import made_by, record_of
@@ -86,19 +86,25 @@ def _read(path: Path) -> pandas.DataFrame:
         raise OutputError(f"not a table: {str(problem)[:200]}", where=str(path), fix=_AGAIN) from None
     if table.empty:
         raise OutputError("holds no designs", where=str(path), fix=_AGAIN)
-    for column in _MEASURED:
-        cells = table[column]
-        least = 0.0 if column.endswith(_ACCURACY) else np.nextafter(0, 1)
-        if not is_numeric_dtype(cells) or not cells.between(least, 1e300).all():
+    least = {column: 0.0 if column.endswith(_ACCURACY) else np.nextafter(0, 1) for column in _MEASURED}
+    for column in (*_MEASURED, *_beside(table)):
+        cells, lowest = table[column], least.get(column, -1e300)
+        if not is_numeric_dtype(cells) or not cells.between(lowest, 1e300).all():
             raise OutputError(f"cells of {column} are no numbers, or out of range", where=str(path), fix=_AGAIN)
     return table
 
 
+def _beside(table: pandas.DataFrame) -> list[str]:
+    """The columns that compare with the network without exits; an earlier table has none."""
+    return [name for each in BESIDE if (name := f"{TEST}{each}") in table]
+
+
 def _sheet(table: pandas.DataFrame, found: Findings, knobs: list[str]) -> Sheet:
     accuracy = measure_of(_ACCURACY)
+    beside = _beside(table)
     columns = (
         "design", *knobs, *(measure_of(each).name for each in OBJECTIVES), f"{accuracy.name}, validation",
-        "beaten by none on test", "policy",
+        *(measure_of(each.removeprefix(TEST)).name for each in beside), "beaten by none on test", "policy",
     )  # fmt: skip
     unbeaten = set(found.front["point"].tolist())
     rows = [
@@ -107,12 +113,15 @@ def _sheet(table: pandas.DataFrame, found: Findings, knobs: list[str]) -> Sheet:
             *(cell(row[knob]) for knob in knobs),
             *(float(row[f"{TEST}{each}"]) * measure_of(each).factor for each in OBJECTIVES),
             float(row[f"{VALIDATION}{_ACCURACY}"]) * accuracy.factor,
+            *(float(row[each]) * measure_of(each.removeprefix(TEST)).factor for each in beside),
             "yes" if number in unbeaten else "",
             _policy(row[POLICY_COLUMN]),
         )
         for number, row in enumerate(table.to_dict("records"), 1)
     ]
-    return Sheet("designs", "The designs", "On test data; thresholds in the order of the exits.", Table(columns, rows))
+    caption = "On test data; thresholds in the order of the exits."
+    caption += " Less than the same hardware with the network without exits." if beside else ""
+    return Sheet("designs", "The designs", caption, Table(columns, rows))
 
 
 def _policy(text: Any) -> str:

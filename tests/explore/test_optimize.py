@@ -12,10 +12,11 @@ from ceesim.cli import exit_code
 from ceesim.errors import OptionError, OutputError
 from ceesim.exits.exclusion import ODDS, Exclude
 from ceesim.exits.trace import save_trace
-from ceesim.explore.experiment import Experiment
+from ceesim.explore.experiment import METRICS, Experiment
 from ceesim.explore.notation import Written, design_space
 from ceesim.explore.optimize import Task, best_designs, measured, on_test, open_study, optimise, tally
 from ceesim.explore.pareto import OBJECTIVES, findings
+from ceesim.explore.space import hardware_settings
 from ceesim.explore.sweep import sweep
 from ceesim.hardware.load import override
 from tests.explore.toys import POLICY, experiment, files, space, trace
@@ -98,7 +99,14 @@ def test_test_data_is_only_reported_on() -> None:
     best = best_designs(study)
     test = trace(seed=5)
     for design, values in zip(best, on_test(best, task(), test), strict=True):
-        assert values == measured(Experiment(experiment().hardware, test), design.point, design.policy)
+        on_these = Experiment(experiment().hardware, test)
+        assert values[: len(OBJECTIVES)] == measured(on_these, design.point, design.policy)
+        under = replace(on_these, trace=test.under(design.policy))
+        row = dict(zip(METRICS, under.metrics(hardware_settings(design.point)), strict=False))
+        latencies = [float(row[f"{which}.latency_cycles.mean"]) for which in ("dynamic", "static")]
+        energies = [float(row[f"{which}.energy_pj.mean"]) for which in ("dynamic", "static")]
+        beside = (row["accuracy.static"], 1 - latencies[0] / latencies[1], 1 - energies[0] / energies[1])
+        assert values[len(OBJECTIVES) :] == pytest.approx(beside)
 
 
 @pytest.mark.parametrize("place", ["space", "hardware"])

@@ -45,6 +45,8 @@ def test_a_page_shows_every_design_on_test_data(table: Path) -> None:
     assert columns["design"] == [1, 2, 3, 4, 5, 6]
     assert columns["mean latency (ms)"] == (rows["test.dynamic.latency_s.mean"] * 1e3).tolist()
     assert columns["accuracy (%), validation"] == (rows["validation.accuracy.dynamic"] * 100).tolist()
+    assert columns["less latency (%)"] == (rows["test.reduction.latency"] * 100).tolist()
+    assert columns["accuracy without exits (%)"] == (rows["test.accuracy.static"] * 100).tolist()
     assert set(columns["policy"]) == {"exclude 0.6,0.5,0.4"}
     unbeaten = [
         not any(
@@ -80,12 +82,23 @@ def test_one_design_is_a_page_as_well(table: Path) -> None:
             lambda rows: rows.assign(**{"validation.area_mm2": None}),
             "cells of validation.area_mm2 are no numbers, or out of range",
         ),
+        (
+            lambda rows: rows.assign(**{"test.reduction.energy": "less"}),
+            "cells of test.reduction.energy are no numbers, or out of range",
+        ),
     ],
 )
 def test_a_damaged_table_is_refused(table: Path, change: Any, says: str) -> None:
     change(pandas.read_csv(table)).to_csv(table, index=False)
     with pytest.raises(OutputError, match=re.escape(says)):
         designs_section(table, "designs1")
+
+
+def test_a_table_that_does_not_compare_with_the_network_without_exits_is_shown(table: Path) -> None:
+    rows = pandas.read_csv(table)
+    rows[[name for name in rows if "reduction" not in name and "static" not in name]].to_csv(table, index=False)
+    shown = next(part for part in designs_section(table, "designs1").parts if part.name == "designs").table
+    assert "less latency (%)" not in shown.columns
 
 
 def test_a_policy_that_cannot_be_read_is_shown_as_it_stands(table: Path) -> None:
