@@ -516,7 +516,8 @@ def choices_section() -> str:
   queues is counted once for both. Asleep it refreshes itself; awake and waiting it is in power-down. Rows opened are
   those of transfers in one piece that share no row: strided maps open more, tiles in a sequence fewer. IO is its own
   line of the price list (`ceesim inspect`), not of a run.
-* **Heads with `placement: free`** take no time and move nothing; their MACs and comparisons are counted and priced.
+* **Heads with `placement: free`** take no time and move nothing; their MACs are counted and priced, their
+  comparisons are not.
 * **Sleep** begins and ends at once and for free, so race to sleep says what sleeping can save at most. A tenth of the
   leakage remains (assumed). Loading pinned weights once is reported as bytes and not priced per input.
 * **Logic** leaks per area as a 64 KiB SRAM of its transistors (assumed). One temperature holds everywhere; what a run

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ceesim.hardware.link import bytes_per_cycle, link_bytes_per_s
 from ceesim.hardware.model import Hardware
 from ceesim.units import ceil_div
 
@@ -40,14 +41,20 @@ def figures(hardware: Hardware) -> tuple[Figure, ...]:
 
 def _figures(hardware: Hardware) -> Iterator[Figure]:
     array, buffers, clock_hz = hardware.array, hardware.buffers, hardware.clock_hz
-    bandwidth = hardware.dram.bandwidth_bytes_per_s
-    dram_rate = None if bandwidth is None else bandwidth / clock_hz
-    rate = hardware.dma.beat_bytes if dram_rate is None else min(dram_rate, hardware.dma.beat_bytes)
+    bandwidth, rate = link_bytes_per_s(hardware), bytes_per_cycle(hardware)
     yield Figure("num_pes", array.num_pes, "PEs", "rows x cols")
     yield Figure("peak_macs_per_s", array.num_pes * clock_hz, "MACs/s", "one MAC per PE and cycle")
-    yield Figure("dram_bytes_per_cycle", dram_rate, "B/cycle", "DRAM bandwidth / clock")
-    yield Figure("dma_bytes_per_cycle", rate, "B/cycle", "the smaller of that and one beat per cycle")
-    yield Figure("ridge_macs_per_byte", array.num_pes / rate, "MACs/B", "below this an op waits for DRAM")
+    yield Figure(
+        "dram_bytes_per_cycle", None if bandwidth is None else bandwidth / clock_hz, "B/cycle", "DRAM bandwidth / clock"
+    )
+    yield Figure(
+        "dma_bytes_per_cycle",
+        None if rate is None else float(rate),
+        "B/cycle",
+        "one way; the smaller of that and one beat",
+    )
+    ridge = float(array.num_pes / rate) if rate else 0.0
+    yield Figure("ridge_macs_per_byte", ridge, "MACs/B", "of what is loaded; below this an op waits for DRAM")
     yield Figure("dram_latency_cycles", hardware.dram_latency_cycles, "cycles", "request to first beat")
     weights_bits = array.num_pes * hardware.precision.weight_bits
     yield Figure("array_weights_bytes", ceil_div(weights_bits, 8), "B", "one weight in every PE")

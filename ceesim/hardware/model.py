@@ -126,7 +126,7 @@ class OperatingPoint(Record):
 
 
 class Technology(Record):
-    """What the chip is made in; prices energy and area, never time."""
+    """What the chip is made in; prices energy and area, never time (but `mapping.objective: energy` goes by it)."""
 
     node_nm: Length = Field(alias="node", description="process node", examples=["22 nm"])
     device: Device = Field(description="transistor type of logic and SRAM", examples=["lstp_lop"])
@@ -161,7 +161,7 @@ class ExitUnit(Record):
 
     placement: ExitPlacement = Field(description="unit that computes the heads", examples=["array"])
     lanes: Lanes = Field(description="elements compared, exponentiated or multiplied per cycle", examples=[16])
-    latency_cycles: Cycles = Field(description="cycles through the unit, once per decision", examples=[8])
+    latency_cycles: Cycles = Field(description="once per decision; and per tile, if dedicated", examples=[8])
     exp_cycles: Cycles = Field(description="cycles per exponential and lane, for softmax policies", examples=[4])
     pooling: Pooling = Field(
         default=Pooling.FUSED, description="average pool of the tapped map: fused into its drain, or a separate pass"

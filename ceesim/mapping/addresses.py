@@ -129,7 +129,7 @@ def extents_of(stream: Int64s, tensors: Sequence[Tensors]) -> Int64s:
         order = np.argsort(places[:, Extent.COMMAND], kind="stable")
         places, tensor = places[order], tensor[order]
     ends = np.zeros(len(numbers), np.int64)
-    np.maximum.at(ends, tensor, _ends(places))
+    np.maximum.at(ends, tensor, ends_of(places))
     pages = -(-ends // PAGE_BYTES) * PAGE_BYTES
     places[:, Extent.ADDRESS] += (np.cumsum(pages) - pages)[tensor]
     return places
@@ -139,11 +139,11 @@ def behind(extents: Int64s, command: int, more: Int64s) -> Int64s:
     """`extents` and those of one command `more`, whose addresses count from behind all of them."""
     added = more.copy()
     added[:, Extent.COMMAND] = command
-    added[:, Extent.ADDRESS] += ceil_div(int(_ends(extents).max(initial=0)), PAGE_BYTES) * PAGE_BYTES
+    added[:, Extent.ADDRESS] += ceil_div(int(ends_of(extents).max(initial=0)), PAGE_BYTES) * PAGE_BYTES
     return np.concatenate([extents, added])
 
 
-def _ends(places: Int64s) -> Int64s:
+def ends_of(places: Int64s) -> Int64s:
     """The byte behind each extent."""
     last_run = (places[:, Extent.RUNS] - 1) * places[:, Extent.STRIDE]
     last_band = (places[:, Extent.BANDS] - 1) * places[:, Extent.BAND_STRIDE]
@@ -153,7 +153,7 @@ def _ends(places: Int64s) -> Int64s:
 
 def _pieces(places: Int64s, sources: tuple[tuple[str, int], ...]) -> list[tuple[str, Int64s]]:
     """Runs over operands side by side as runs over each operand; they sum to the same bytes, whatever was rounded."""
-    first, last = places[:, Extent.ADDRESS], _ends(places)
+    first, last = places[:, Extent.ADDRESS], ends_of(places)
     whole = max(sum(size for _, size in sources), 1)
     rest_first, rest_last = first.copy(), last.copy()
     pieces = []

@@ -22,6 +22,7 @@ from ceesim.errors import MappingError
 from ceesim.hardware.dram_timing import TIMINGS, DramTiming, num_devices
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.model import AddressMapping, DmaQueues, Hardware
+from ceesim.mapping.addresses import ends_of
 from ceesim.mapping.bank_machine import BANK_ROW_COLUMN, ROW_BANK_COLUMN, ROW_COLUMN_BANK, Device, serve_all
 from ceesim.mapping.stream import Machine, paced
 from ceesim.program.command import DRAM_AMOUNTS, Amount, Extent, Int64s, Program, Unit
@@ -115,9 +116,8 @@ def _paced(
 
 
 def _check_capacity(program: Program, hardware: Hardware, device: Device) -> None:
-    extents = program.extents
     size = device.banks * device.rows * device.bursts_per_row * device.burst_bytes
-    used = int((extents[:, Extent.ADDRESS] + extents[:, Extent.RUN_BYTES]).max(initial=0))
+    used = int(ends_of(program.extents).max(initial=0))
     if used > size:
         raise MappingError(
             "the tensors of the network do not fit the DRAM",

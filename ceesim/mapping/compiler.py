@@ -12,6 +12,7 @@ behind the decision (the layer ``exitN.gather``), and everything behind waits fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -19,6 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ceesim.errors import MappingError
 from ceesim.exits.policy import DecisionCost
 from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead, Pooling, Residency
 from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
@@ -127,7 +129,10 @@ def _planned(
     traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
     run = [layer for layer in layers if last is None or layer.segment <= last]
     pinned = dict.fromkeys(pin(run, hardware, rates, traffic, share) for share in TILE_SHARES)
-    options = [(plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins) for pins in pinned]
+    options: list[_Plan] = []
+    for pins in pinned:
+        with suppress(MappingError):  # pins may leave no room for tiles
+            options.append((plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins))
     return _cheapest([*options, unpinned], reach)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
-from math import gcd
 from typing import Final
 
 import numpy as np
 
 from ceesim.hardware.array import Profile
-from ceesim.hardware.dram_timing import num_devices, peak_bytes_per_s
+from ceesim.hardware.dram_timing import num_devices
 from ceesim.hardware.energy.actions import Action, State
 from ceesim.hardware.energy.dram import SPECS
 from ceesim.hardware.energy.memories import memories
 from ceesim.hardware.energy.table import energy_table
-from ceesim.hardware.model import DmaQueues, DramModel, Hardware, Objective
+from ceesim.hardware.link import cycles_per_byte
+from ceesim.hardware.model import DmaQueues, Hardware, Objective
 from ceesim.mapping.folds import fold_timing
 from ceesim.mapping.stream import Machine
 from ceesim.program.actions import actions_of_amounts
@@ -43,20 +44,11 @@ def machine_of(hardware: Hardware) -> Machine:
         HardwareError: if its array profile does not know its dataflow or size.
     """
     array, dma = hardware.array, hardware.dma
-    bandwidth = hardware.dram.bandwidth_bytes_per_s
     dram = SPECS[hardware.dram.type]
     devices = num_devices(hardware.dram)
-    if hardware.dram.model is DramModel.BANKED:  # no link is faster than the pins behind it
-        pins = peak_bytes_per_s(hardware.dram)
-        bandwidth = pins if bandwidth is None else min(bandwidth, pins)
     access_bits = {name: memory.access_bits for name, memory in memories(hardware).items()}
-    numerator, denominator = 0, 1
-    if bandwidth is not None:
-        split = dma.queues is DmaQueues.SPLIT and not hardware.dram.duplex
-        numerator, denominator = hardware.clock_hz * (2 if split else 1), bandwidth
-        common = gcd(numerator, denominator)
-        numerator, denominator = numerator // common, denominator // common
-    cycle_cost, byte_cost = _costs(hardware, max(numerator / denominator, 1 / dma.beat_bytes))
+    per_byte = cycles_per_byte(hardware)
+    cycle_cost, byte_cost = _costs(hardware, float(max(per_byte, Fraction(1, dma.beat_bytes))))
     return Machine(
         fold=fold_timing(array.rows, array.cols, array.dataflow, array.profile or Profile.TEXTBOOK, array.timing),
         weight_bits=hardware.precision.weight_bits,
@@ -72,8 +64,8 @@ def machine_of(hardware: Hardware) -> Machine:
         max_outstanding=dma.max_outstanding,
         turnaround_cycles=dma.turnaround_cycles,
         dram_latency_cycles=hardware.dram_latency_cycles,
-        cycles_numerator=numerator,
-        cycles_denominator=denominator,
+        cycles_numerator=per_byte.numerator,
+        cycles_denominator=per_byte.denominator,
         shared_queue=int(dma.queues is DmaQueues.SHARED),
         burst_bytes=dram.burst_bytes * devices,
         row_bytes=dram.row_bytes * devices,

@@ -193,6 +193,11 @@ class Program:
         return len(self.decisions)
 
     @property
+    def has_one_dma_queue(self) -> bool:
+        """Whether loads and stores take turns."""
+        return bool(self.queue[Unit.LOAD] == self.queue[Unit.STORE])
+
+    @property
     def moves(self) -> npt.NDArray[np.bool_]:
         """[commands] whether a command is a DMA transfer."""
         return np.isin(self.unit, (Unit.LOAD, Unit.STORE))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ceesim.hardware.energy.actions import Component, Uncertainty
 from ceesim.hardware.model import Hardware
-from ceesim.program.command import Amount, Unit
+from ceesim.program.command import Amount, Program, Unit
 from ceesim.sim.costs import Priced
 from ceesim.sim.energy import layer_energy
 from ceesim.sim.operating_points import cost_of_points, is_cheapest
@@ -72,7 +72,7 @@ def layers(priced: Priced, hardware: Hardware, density: Mapping[str, float]) -> 
                 "weight_dram_bytes": int(amounts[Amount.WEIGHT_DRAM_BYTES] + amounts[Amount.HEAD_WEIGHT_DRAM_BYTES]),
                 "ofmap_dram_bytes": int(amounts[Amount.OFMAP_DRAM_BYTES]),
                 "energy_pj": None,
-                "bottleneck": _bottleneck(layer.is_decision, layer.is_head, busy),
+                "bottleneck": _bottleneck(layer.is_decision, layer.is_head, busy, program),
             }
         )
     advances = np.array([row["cycles"] for row in rows])
@@ -82,13 +82,18 @@ def layers(priced: Priced, hardware: Hardware, density: Mapping[str, float]) -> 
     return rows
 
 
-def _bottleneck(is_decision: bool, is_head: bool, busy: list[int]) -> str:
-    """What a layer is mostly waiting for: its decision, its head, the DRAM, or its own arithmetic."""
+def _bottleneck(is_decision: bool, is_head: bool, busy: list[int], program: Program) -> str:
+    """What a layer is mostly waiting for: its decision, its head, the DRAM, or its own arithmetic.
+
+    Args:
+        busy: [units] cycles.
+    """
     if is_decision:
         return "decision"
     if is_head:
         return "head"
-    moving = max(busy[Unit.LOAD], busy[Unit.STORE])
+    ways = (busy[Unit.LOAD], busy[Unit.STORE])
+    moving = sum(ways) if program.has_one_dma_queue else max(ways)
     computing = {"compute": busy[Unit.ARRAY], "vector": busy[Unit.VECTOR]}
     slowest = max(computing, key=lambda name: computing[name])
     return "dram" if moving > computing[slowest] else slowest

@@ -86,7 +86,7 @@ def mean_density(trace: ExitTrace) -> Mapping[str, float]:
 
 def transferring_cycles(program: Program, costs: ExitCosts) -> Int64s:
     """[exits] cycles in which DRAM served a load, a store, or both at once."""
-    if program.queue[Unit.LOAD] == program.queue[Unit.STORE]:  # one queue serves nobody twice
+    if program.has_one_dma_queue:  # it serves nobody twice
         moving = costs.busy_cycles[:, Unit.LOAD] + costs.busy_cycles[:, Unit.STORE]
     else:
         moving = np.array([_covered(*_transfers(program, costs, row)) for row in range(len(costs.latency_cycles))])

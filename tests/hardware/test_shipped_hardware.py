@@ -107,7 +107,12 @@ def test_figures_follow_from_the_record() -> None:
         "on_chip_bytes": 424 * 1024,
     }
     unlimited = derived("edge_npu", ("dram.bandwidth=unlimited",))
-    assert (unlimited["dram_bytes_per_cycle"], unlimited["dma_bytes_per_cycle"]) == (None, 16)
+    assert (unlimited["dram_bytes_per_cycle"], unlimited["dma_bytes_per_cycle"]) == (None, None)
+    assert unlimited["ridge_macs_per_byte"] == 0
+    pins = derived("edge_npu", ("dram.bandwidth=unlimited", "dram.model=banked"))
+    assert (pins["dma_bytes_per_cycle"], pins["ridge_macs_per_byte"]) == (12.8, 20)
+    slow = derived("edge_npu", ("clock=250 MHz",))
+    assert (slow["dram_bytes_per_cycle"], slow["dma_bytes_per_cycle"]) == (25.6, 16)
 
 
 def test_the_sheet_is_in_the_units_of_a_person() -> None:

@@ -439,11 +439,19 @@ def test_devices_side_by_side_are_a_power_of_two() -> None:
     assert num_devices(load_hardware("gemmini_16.yaml", {"dram.model": "banked"}).dram) == 8
 
 
-def test_a_network_larger_than_the_dram_is_refused() -> None:
+@pytest.mark.parametrize(
+    "far",
+    [
+        {Extent.ADDRESS: 2**40},
+        {Extent.RUNS: 3, Extent.STRIDE: 2**39},
+        {Extent.BANDS: 2, Extent.BAND_STRIDE: 2**40},
+    ],
+)
+def test_a_network_larger_than_the_dram_is_refused(far: dict[Extent, int]) -> None:
     accelerator = hardware(**BANKED)
     program = compiled(chain(conv("conv", INPUT, (1, 1, 1), 1, (1, 1))), accelerator)
     extents = program.extents.copy()
-    extents[-1, Extent.ADDRESS] = 2**40
+    extents[-1, list(far)] = list(far.values())
     with pytest.raises(MappingError, match="do not fit the DRAM"):
         retimed(replace(program, extents=extents), accelerator, machine_of(accelerator))
 

@@ -1,8 +1,11 @@
 """A product on a whole hardware: no faster than its array alone, no fewer bytes than its operands, exact on paper."""
 
+from typing import Any
+
 import pytest
 
 from ceesim.errors import MappingError
+from ceesim.hardware.figures import figures
 from ceesim.hardware.load import load_hardware
 from ceesim.mapping.folds import gemm_timing
 from ceesim.mapping.gemm_end_to_end import price_product
@@ -22,6 +25,25 @@ def test_never_below_the_array_or_the_operands(name: str, gemm: Gemm) -> None:
     bandwidth = hardware.dram.bandwidth_bytes_per_s
     assert bandwidth is not None
     assert price.total_cycles >= price.dram_bytes * hardware.clock_hz / bandwidth
+
+
+@pytest.mark.parametrize(
+    ("settings", "ridge"),
+    [
+        ({}, 20),
+        ({"dma.queues": "split"}, 40),
+        ({"dma.queues": "split", "dram.duplex": True}, 20),
+        ({"dram.model": "banked", "dram.bandwidth": "unlimited"}, 20),
+    ],
+)
+def test_a_product_waits_for_dram_below_the_ridge_alone(settings: dict[str, Any], ridge: int) -> None:
+    hardware = load_hardware("edge_npu.yaml", settings | {"array.profile": "textbook"})
+    said = next(figure.value for figure in figures(hardware) if figure.name == "ridge_macs_per_byte")
+    assert said == ridge
+    for rows, waits in ((ridge * 7 // 10, True), (ridge * 2, False)):  # a weight feeds that many MACs
+        gemm = Gemm(rows, 1024, 2048)
+        computing = gemm_timing(machine_of(hardware).fold, gemm).compute_cycles
+        assert (price_product(gemm, hardware).total_cycles > 1.2 * computing) == waits
 
 
 def test_one_tile_by_hand() -> None:

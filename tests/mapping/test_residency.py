@@ -15,7 +15,7 @@ from ceesim.mapping.search import RESOLUTION
 from ceesim.program.command import Amount
 from ceesim.program.executor import execute
 from ceesim.workload.network import Exit, Workload
-from ceesim.workload.ops import INPUT, Op, conv, linear, reshape
+from ceesim.workload.ops import INPUT, Op, conv, linear, matmul, reshape, softmax
 from tests.networks import COST, hardware, small_network
 
 LEAST = 2 * 4 * (4 + 4)
@@ -154,6 +154,27 @@ def test_whatever_is_pinned_leaves_room_for_the_rest(residency: str, bits: tuple
             accelerator = hardware(residency=residence, buffers__weight=size, buffers__head=size, precision=precision)
             program = compile_program(workload, accelerator, exit_cost=COST, exit_rates=(0.5, 0.3, 0.2))
             assert program.warm_up_dram_bytes <= 2 * size
+
+
+@pytest.mark.parametrize("residency", ["prefix", "auto"])
+def test_a_network_that_fits_without_pins_is_not_refused_for_them(residency: str) -> None:
+    """All weights fit, and fill the buffer: nothing is left for an operand that comes from DRAM in a weight's place."""
+    rows, columns = 32, 8
+    grid, turned = (rows, columns), (columns, rows)
+    ops = (
+        reshape("tokens", INPUT, (columns, rows, 1), grid), linear("q", "tokens", grid, columns),
+        linear("k", "tokens", grid, columns), linear("v", "tokens", grid, columns),
+        reshape("k.turned", "k", grid, turned), matmul("scores", "q", "k.turned", grid, turned),
+        softmax("shares", "scores", (rows, rows)), matmul("mixed", "shares", "v", (rows, rows), grid),
+        reshape("flat", "mixed", grid, (rows * columns,)), linear("fc", "flat", (rows * columns,), 10),
+    )  # fmt: skip
+    workload = Workload("attention", 10, (columns, rows, 1), ops, (), "fc")
+    buffers = {"buffers__weight": sum(op.num_weights + 4 * op.num_biases for op in ops), "buffers__activation": 512}
+    none, pinned = (
+        compile_program(workload, hardware(residency=how, **buffers), exit_cost=COST, exit_rates=(1.0,))
+        for how in ("none", residency)
+    )
+    assert execute(pinned).end_cycle <= execute(none).end_cycle * (1 + 1 / RESOLUTION)
 
 
 def test_pinned_weights_are_never_loaded() -> None:

@@ -159,6 +159,28 @@ def test_percentiles_and_long_layers_are_named_in_the_picture(section: Section) 
     assert max(share, key=lambda op: share[op]) in named
 
 
+@pytest.mark.parametrize(
+    ("dma", "dram", "slope"),
+    [
+        ({}, {}, 12.8),
+        ({"beat": 8}, {}, 8),
+        ({"queues": "split"}, {}, 12.8),
+        ({"queues": "split"}, {"duplex": True}, 25.6),
+        ({}, {"bandwidth": "unlimited"}, None),
+    ],
+)
+def test_the_roof_is_what_the_machine_can_move(
+    folder: Path, dma: dict[str, Any], dram: dict[str, Any], slope: float | None
+) -> None:
+    run = read_run(folder)
+    there = run.manifest["hardware"]
+    base = {"clock": 500_000_000, "array": there["array"] | {"rows": 16, "cols": 16}}
+    moving = {"dma": there["dma"] | {"beat": 16} | dma, "dram": there["dram"] | {"bandwidth": 6_400_000_000} | dram}
+    other = replace(run, manifest=run.manifest | {"hardware": there | base | moving})
+    roof = part(run_section(other, "run1"), "roofline").data[0]
+    assert roof["y"][0] == pytest.approx(256 if slope is None else slope * roof["x"][0])
+
+
 def test_runs_of_one_network_say_so_once(folder: Path) -> None:
     run = read_run(folder)
     other = replace(run, summary=run.summary | {"network": "another"})

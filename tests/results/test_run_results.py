@@ -21,7 +21,7 @@ from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.price import Waiting, total_band
 from ceesim.hardware.load import load_hardware
-from ceesim.program.command import Amount
+from ceesim.program.command import Amount, Unit
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
@@ -118,6 +118,28 @@ def test_decisions_bear_the_numbers_of_the_trace_also_where_exits_are_dropped(tr
     result = replay(load_hardware("edge_npu.yaml"), trace.under(Fixed(6)))
     names = [row["op"] for row in layers(result.dynamic, result.hardware, {}) if row["bottleneck"] == "decision"]
     assert names == ["exit6.decision"]
+
+
+@pytest.mark.parametrize("queues", ["shared", "split"])
+def test_what_a_layer_is_bound_by_took_longest(trace: ExitTrace, queues: str) -> None:
+    """Loads and stores of one queue take turns, so together they may be what takes longest."""
+    hardware = load_hardware(
+        "eyeriss_like.yaml", {"dma.queues": queues, "buffers.activation": "16 KiB", "dram.bandwidth": "3.2 GB/s"}
+    )
+    priced = replay(hardware, trace).dynamic
+    program, ways = priced.program, 0
+    for i, row in enumerate(layers(priced, hardware, {})):
+        own = program.layer == i
+        load, store, array, vector = (
+            program.occupancy_cycles[own & (program.unit == unit)].sum()
+            for unit in (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
+        )
+        if row["bottleneck"] in ("dram", "compute", "vector"):
+            moving = load + store if queues == "shared" else max(load, store)
+            times = {"dram": moving, "compute": array, "vector": vector}
+            assert times[row["bottleneck"]] == max(times.values())
+            ways += moving > max(array, vector) > max(load, store)
+    assert (ways > 0) == (queues == "shared")
 
 
 def test_parts_sum_to_their_wholes(result: RunResult) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ceesim.errors import CeesimError
-from ceesim.hardware.model import Hardware
+from ceesim.hardware.link import bytes_per_cycle
+from ceesim.hardware.model import DmaQueues, Hardware
 from ceesim.results.report.exit_figures import reaching
 from ceesim.results.report.figure import SERIES, Figure, Spec, Table, bars, cell, label, legend_above, rows_axis
 from ceesim.results.report.folder import RunFolder
@@ -267,8 +268,8 @@ def _roofline(run: RunFolder) -> Figure | None:
     peak = float(hardware.array.rows * hardware.array.cols)
     intensity, rate, share = macs[shown] / moved[shown], macs[shown] / cycles[shown], cycles[shown] / cycles.sum()
     names, is_head = layers["op"].astype(str)[shown].tolist(), (layers["bottleneck"] == "head").to_numpy()[shown]
-    bandwidth = hardware.dram.bandwidth_bytes_per_s
-    slope = np.inf if bandwidth is None else bandwidth / hardware.clock_hz
+    one_way, ways = bytes_per_cycle(hardware), 2 if hardware.dma.queues is DmaQueues.SPLIT else 1
+    slope = np.inf if one_way is None else float(one_way * ways)
     low, high = float(intensity.min()) / 8, max(float(intensity.max()), peak / slope) * 2
     knee = [peak / slope] if low < peak / slope < high else []
     x = [low, *knee, high]
