@@ -12,28 +12,23 @@ behind the decision (the layer ``exitN.gather``), and everything behind waits fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
 from math import prod
-from typing import TypeAlias
 
 import numpy as np
 
-from ceesim.errors import MappingError
 from ceesim.exits.policy import DecisionCost
-from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead, Pooling, Residency
+from ceesim.hardware.model import DramModel, ExitPlacement, Hardware, Lookahead
 from ceesim.mapping.addresses import Tensors, extents_of, tensors_of
 from ceesim.mapping.banked import retimed
 from ceesim.mapping.batches import batch_sizes
-from ceesim.mapping.fusion import FusedLayer, fuse, maker, multiplications, vector_ops
+from ceesim.mapping.fusion import maker
 from ceesim.mapping.lingering import Lingering
 from ceesim.mapping.loops import emit
 from ceesim.mapping.machine import machine_of, queues_of
 from ceesim.mapping.nests import compute_unit
-from ceesim.mapping.plan import PlannedLayer, expected_bytes, expected_cost, plan
-from ceesim.mapping.residency import TILE_SHARES, Pins, no_pins, pin
-from ceesim.mapping.search import RESOLUTION
+from ceesim.mapping.pinning import planned_for
+from ceesim.mapping.plan import PlannedLayer
+from ceesim.mapping.residency import Pins
 from ceesim.mapping.stream import (
     AMOUNTS,
     LAST_STORE,
@@ -60,8 +55,6 @@ from ceesim.units import ceil_div
 from ceesim.workload.network import Workload
 from ceesim.workload.ops import INPUT
 
-_Plan: TypeAlias = tuple[tuple[PlannedLayer, ...], Pins]
-
 
 def compile_program(
     workload: Workload,
@@ -72,6 +65,7 @@ def compile_program(
     batch: Sequence[int] | int = 1,
     compacted: bool = False,
     last: int | None = None,
+    pins: Pins | None = None,
 ) -> Program:
     """The command stream of one inference, or of one batch.
 
@@ -82,6 +76,7 @@ def compile_program(
         compacted: members that leave make the batch smaller. The sequencer then learns at each exit that more than
             one member reaches how the stream goes on: nothing behind starts before.
         last: segment behind which nothing is ever run: what lies there gets no pins, and its cost does not count.
+        pins: what stays on chip; None: what `residency` says of this network in this batch.
 
     Raises:
         MappingError: if a layer does not fit the buffers.
@@ -90,89 +85,9 @@ def compile_program(
     """
     machine, queue = machine_of(hardware), queues_of(hardware)
     sizes = batch_sizes(batch, workload.num_exits + 1, hardware, compacted=compacted)
-    rates = None if exit_rates is None else tuple(exit_rates)
-    planned, pins = _planned(workload, _but_for_decisions(hardware), machine, tuple(queue.tolist()), rates, sizes, last)
+    planned, pins = planned_for(workload, hardware, exit_rates, sizes, last, pins)
     program = _Emitter(workload, hardware, machine, queue, exit_cost, sizes, compacted).emit(planned, pins)
     return retimed(program, hardware, machine) if hardware.dram.model is DramModel.BANKED else program
-
-
-def _but_for_decisions(hardware: Hardware) -> Hardware:
-    """`hardware` without what says how long decisions take and who waits for them, as for a machine without exits."""
-    control = hardware.control.model_copy(update={"lookahead": Lookahead.STALL, "decision_cycles": 0})
-    exit_unit = hardware.exit_unit.model_copy(update={"exp_cycles": 0})
-    return hardware.model_copy(update={"control": control, "exit_unit": exit_unit})
-
-
-@lru_cache(maxsize=16)
-def _planned(
-    workload: Workload,
-    hardware: Hardware,
-    machine: Machine,
-    queue: tuple[int, ...],
-    exit_rates: tuple[float, ...] | None,
-    sizes: tuple[int, ...],
-    last: int | None,
-) -> _Plan:
-    """Where everything lives and how it is tiled, for a batch of `sizes`, segment by segment."""
-    layers = fuse(workload, fuse_head_pools=hardware.exit_unit.pooling is Pooling.FUSED)
-    if hardware.exit_unit.placement is ExitPlacement.FREE:
-        layers = tuple(layer for layer in layers if not layer.is_head)
-        layers = tuple(_without_head_pools(layer, workload) for layer in layers)
-    logits = maker(workload, workload.output)
-    output = next(layer.output for layer in reversed(layers) if logits in layer.ops)
-    rates = _reach(exit_rates)
-    reach = [1.0] * len(sizes) if rates is None else rates
-    reach = [share if last is None or i <= last else 0.0 for i, share in enumerate(reach, start=1)]
-    unpinned = plan(layers, output, hardware, machine, queue, no_pins(hardware), sizes, reach), no_pins(hardware)
-    if hardware.residency is Residency.NONE:
-        return unpinned
-    traffic = _weight_traffic(unpinned[0], machine) if hardware.residency is Residency.AUTO else {}
-    run = [layer for layer in layers if last is None or layer.segment <= last]
-    pinned = dict.fromkeys(pin(run, hardware, rates, traffic, share) for share in TILE_SHARES)
-    options: list[_Plan] = []
-    for pins in pinned:
-        with suppress(MappingError):  # pins may leave no room for tiles
-            options.append((plan(layers, output, hardware, machine, queue, pins, sizes, reach), pins))
-    return _cheapest([*options, unpinned], reach)
-
-
-def _cheapest(options: Sequence[_Plan], reach: Sequence[float]) -> _Plan:
-    """What an input is expected to pay least for, layer by layer: by the rule of the mapper, cost before bytes."""
-    costs = [expected_cost(planned, reach) for planned, _ in options]
-    alike = [option for option, cost in zip(options, costs, strict=True) if cost <= min(costs) * (1 + 1 / RESOLUTION)]
-    return min(alike, key=lambda option: expected_bytes(option[0], reach))
-
-
-def _reach(exit_rates: Sequence[float] | None) -> list[float] | None:
-    """Share of inputs that get as far as each segment."""
-    if exit_rates is None:
-        return None
-    return [sum(exit_rates[i:]) for i in range(len(exit_rates))]
-
-
-def _without_head_pools(layer: FusedLayer, workload: Workload) -> FusedLayer:
-    """The layer without what it does for heads that cost nothing."""
-    side = {name for name, _ in layer.side_outputs}
-    saved = sum(vector_ops(workload.op(name)) for name in side)
-    multiplies = sum(multiplications(workload.op(name)) for name in side)
-    return replace(
-        layer,
-        ops=tuple(name for name in layer.ops if name not in side),
-        side_outputs=(),
-        vector_ops=layer.vector_ops - saved,
-        vector_multiplies=layer.vector_multiplies - multiplies,
-    )
-
-
-def _weight_traffic(planned: Sequence[PlannedLayer], machine: Machine) -> dict[str, int]:
-    """Weight bytes that each layer loads per input, or per batch."""
-    traffic = {}
-    for part in planned:
-        num_rows = max_rows(part.nest, part.choice.tiling)
-        stream, cursor = new_stream(num_rows, True), new_cursor()
-        emit(part.nest, part.choice.tiling, machine, Place(0, 1, NONE, NONE, NONE, NONE, NONE, NONE), stream, cursor)
-        traffic[part.layer.main.name] = int(stream[:, AMOUNTS + Amount.WEIGHT_DRAM_BYTES].sum())
-    return traffic
 
 
 class _Emitter:

@@ -71,7 +71,7 @@ def play(
         WorkloadError: if the network cannot be cut where the scenario needs it.
     """
     recorded, num_inputs = played_inputs(scenario, len(rows), hardware.clock_hz)
-    setting = Setting(hardware, exit_cost, exit_rates, density or {})
+    setting = Setting(hardware, exit_cost, exit_rates, density or {}, scenario.batch.size)
     if not dynamic.program.takes_exits:
         rows = np.full_like(rows, dynamic.program.num_exits)  # nobody leaves
     line = None
