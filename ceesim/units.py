@@ -82,6 +82,9 @@ def parse(value: object, kind: str) -> int:
     return int(exact)
 
 
+KINDS: Final = tuple(_UNITS)
+
+
 def symbols(kind: str) -> tuple[str, ...]:
     """The units in which a `kind` may be written, base unit or smallest prefix first."""
     return tuple(_UNITS[kind])

@@ -20,6 +20,7 @@ from ceesim.exits.identity import differences
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Fixed, Never, Oracle, Patience
 from ceesim.exits.scores import Score, ScoreKind
+from ceesim.exits.strict_json import read_json
 from ceesim.files import replacing
 
 PolicyLike: TypeAlias = ExitPolicy | Mapping[str, Any] | str | Path
@@ -270,10 +271,6 @@ def read_policy_for(network: Mapping[str, Any], path: Path) -> ExitPolicy:
     return file.policy
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def _read(path: Path) -> PolicyFile:
     try:
         if not path.is_file():
@@ -282,10 +279,10 @@ def _read(path: Path) -> PolicyFile:
             data = stream.read(LARGEST_FILE_BYTES + 1)
         if len(data) > LARGEST_FILE_BYTES:
             raise PolicyError("too large for a policy", expected=f"at most {LARGEST_FILE_BYTES:,} bytes")
-        record = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
+        record = read_json(data.decode("utf-8-sig"))
     except OSError as error:
         raise PolicyError(f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PolicyError(f"not JSON: {str(error)[:120]}") from None
     if not isinstance(record, dict) or record.get("schema", SCHEMA if "policy" in record else None) != SCHEMA:
         got = record.get("schema") if isinstance(record, dict) else type(record).__name__

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 
 from ceesim.errors import TraceError
 from ceesim.exits.npz import Archive
+from ceesim.exits.strict_json import read_json
 
 SCHEMA: Final = "ceesim.trace/1"
 FREE_TEXT: Final = ("preprocessing", "training", "capture", "provenance")
 """Keys that hold whatever the maker of the trace wanted to say."""
 LARGEST_META_BYTES: Final = 16 << 20
-LARGEST_DIGITS: Final = 20
-"""Of a whole number."""
-DEEPEST: Final = 64
-"""Lists and objects within each other."""
 
 
 def read_meta(archive: Archive) -> dict[str, Any]:
@@ -32,10 +27,8 @@ def read_meta(archive: Archive) -> dict[str, Any]:
         raise TraceError("must be the bytes of a JSON text", where="meta", got=f"{header.dtype} {list(header.shape)}")
     try:
         text = archive.read("meta").tobytes().decode()
-        meta = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_countable)
-        _check_depth(meta)
-        json.dumps(meta, ensure_ascii=False).encode()  # half a character can be written as an escape, but not again
-    except (ValueError, RecursionError) as error:
+        meta = read_json(text)
+    except ValueError as error:
         raise TraceError(f"not JSON: {str(error)[:120]}", where="meta") from None
     if not isinstance(meta, dict):
         raise TraceError("must be a JSON object", where="meta", got=type(meta).__name__)
@@ -64,28 +57,3 @@ def read_meta(archive: Archive) -> dict[str, Any]:
         if not isinstance(meta.get(key, {} if key in FREE_TEXT else None), kind):
             raise TraceError(f"{key!r} is missing or no {kind.__name__}", where="meta", got=repr(meta.get(key))[:80])
     return meta
-
-
-def _check_depth(value: object, room: int = DEEPEST) -> None:
-    if not room:
-        raise ValueError("nested too deeply")
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, room - 1)
-
-
-def _countable(digits: str) -> int:
-    if len(digits) > LARGEST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"{text} is out of range")
-    return value

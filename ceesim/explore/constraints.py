@@ -20,8 +20,7 @@ from ceesim.errors import CeesimError, OptionError
 AREA: Final = "area_mm2"
 
 _LONGEST: Final = 500
-_KINDS: Final = ("size", "frequency", "bandwidth", "time", "length", "voltage", "temperature")
-_KIND_OF: Final = {symbol: kind for kind in _KINDS for symbol in units.symbols(kind) if symbol}
+_KIND_OF: Final = {symbol: kind for kind in units.KINDS for symbol in units.symbols(kind) if symbol}
 _QUANTITY: Final = re.compile(
     rf"(?<![\w.])(\d[\d_]*(?:\.\d+)?)\s*({'|'.join(sorted(map(re.escape, _KIND_OF), key=len, reverse=True))})(?![\w/])"
 )

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 MOST_LINES: Final = 300
 _MOST_SHOWN: Final = 40
-_KINDS: Final = {"_bytes_per_s": "bandwidth", "_bytes": "size", "_hz": "frequency"}
+_KINDS: Final = {
+    "_bytes_per_s": "bandwidth", "_bytes": "size", "_hz": "frequency", "_ps": "time", "_nm": "length",
+    "_mv": "voltage", "temperature_k": "temperature",
+}  # fmt: skip
 """How the column of a knob ends, and as what its values are spoken."""
 _FIFTHS: Final = ("best fifth", "second", "third", "fourth", "worst fifth")
 
@@ -274,7 +277,9 @@ def said(value: Any, knob: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return label(str(value))
     kind = next((kind for ending, kind in _KINDS.items() if knob.endswith(ending)), None)
-    return write(int(value), kind) if kind and value == int(value) else f"{value:.4g}"
+    if float(value).is_integer():
+        return write(int(value), kind) if kind else f"{int(value):,}"
+    return f"{value:.4g}"
 
 
 def _short(knobs: Sequence[str]) -> dict[str, str]:

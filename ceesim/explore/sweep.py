@@ -29,6 +29,7 @@ from ceesim.explore.notation import Written, design_space
 from ceesim.explore.space import Space
 from ceesim.explore.table import Table
 from ceesim.explore.workers import Chunk, Workers, evaluate_chunk, local_workers
+from ceesim.hardware.energy import cacti
 from ceesim.hardware.load import load_hardware
 from ceesim.hardware.model import Hardware
 from ceesim.provenance import SourceFile
@@ -141,7 +142,14 @@ def identity(experiment: Experiment, space: Space) -> dict[str, Any]:
         ],
         "constraints": [constraint.text for constraint in space.constraints],
         **_described(experiment.scenario),
+        **_priced_live(),
     }
+
+
+def _priced_live() -> dict[str, Any]:
+    """The CACTI that prices memories which the shipped table does not hold; nothing if there is none."""
+    executable = cacti.installed()
+    return {} if executable is None else {"cacti": SourceFile.of(executable).sha256}
 
 
 def types(experiment: Experiment, space: Space) -> dict[str, str]:

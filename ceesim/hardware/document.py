@@ -184,7 +184,7 @@ class _Reader:
             self._problem("tags are not used here", where, str(node.tag), "write the value alone")
             return REFUSED
         if len(path) > _DEEPEST:
-            self._problem("nested too deeply", where, f"{len(path)} levels", "a hardware file has three levels")
+            self._problem("nested too deeply", where, f"{len(path)} levels", "write fewer levels")
             return REFUSED
         if isinstance(node, MappingNode):
             return dict(self._entries(node, path))

@@ -104,7 +104,7 @@ def write_run(result: RunResult, out: Path, manifest: Mapping[str, Any], *, parq
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(out), fix="choose another --out") from None
-    earlier = {name for name in SOME_RUN_FILES if _is_of_a_run(out)}
+    earlier = set(SOME_RUN_FILES) if _is_of_a_run(out) else set()
     names = (*writers, PARQUET_FILE) if parquet else tuple(writers)
     try:
         for name, write in writers.items():

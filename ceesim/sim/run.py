@@ -227,7 +227,7 @@ def warn_of_supply(before: Hardware, after: Hardware) -> None:
     if voltage_mv == before.technology.voltage_mv or _made_in(before) != _made_in(after):
         return
     if (doubt := beyond_supply(before, clock_hz, voltage_mv)) is not None:
-        warnings.warn(doubt, SupplyWarning, stacklevel=2)
+        warnings.warn(doubt, SupplyWarning, stacklevel=4)
 
 
 def _made_in(hardware: Hardware) -> tuple[int, str]:

@@ -97,7 +97,8 @@ def test_the_pattern_of_the_broken_ones_is_sound(tmp_path: Path) -> None:
         (json.dumps(record(kept="absent")), "kept"),
         (json.dumps(record(found=[])), "found"),
         (json.dumps(record()).replace("0.5", "NaN"), "NaN is not JSON"),
-        (json.dumps(record()).replace("0.5", "1e999"), "beta.0"),
+        (json.dumps(record() | {"found": {"loss": 0.25}}).replace("0.25", "1e999"), "1e999 is out of range"),
+        (json.dumps(record()).replace("0.5", "1e999"), "1e999 is out of range"),
         (" " * (1 << 20) + json.dumps(record()), "too large"),
     ],
 )

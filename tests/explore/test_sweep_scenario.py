@@ -14,6 +14,7 @@ from ceesim import cli
 from ceesim.explore.experiment import DROPPED, ENERGY_ENDS, SUMMARY_METRICS, Experiment
 from ceesim.explore.frame import read_sweep
 from ceesim.explore.pareto import findings
+from ceesim.explore.pictures import said
 from ceesim.explore.report import sweep_section
 from ceesim.explore.sweep import identity
 from ceesim.hardware.energy.table import energy_table
@@ -153,6 +154,35 @@ def test_arrivals_are_known_by_what_their_file_holds(tmp_path: Path) -> None:
     plain = identity(experiment(), space())
     assert "scenario" not in plain
     assert plain == identity(Experiment(experiment().hardware, trace(), None, load_scenario("closed")), space())
+
+
+def test_another_price_list_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, found = identity(experiment(), space()), []
+    for name in ("cacti", "another"):
+        (tmp_path / name).write_text(name)
+        monkeypatch.setenv("CEESIM_CACTI", str(tmp_path / name))
+        found.append(identity(experiment(), space()))
+    assert plain != found[0] != found[1] != plain
+
+
+@pytest.mark.parametrize(
+    ("value", "knob", "text"),
+    [
+        (12345, "array.rows", "12,345"),
+        (62550, "dram.latency_ps", "62.55 ns"),
+        (60000, "dram.latency_ps", "60 ns"),
+        (600, "technology.voltage_mv", "600 mV"),
+        (22, "technology.node_nm", "22 nm"),
+        (350, "technology.temperature_k", "350 K"),
+        (65536.0, "buffers.weight_bytes", "64 KiB"),
+        (0.123456, "policy.beta.1", "0.1235"),
+        (float("nan"), "policy.beta.1", "nan"),
+        (None, "policy.beta.1", "–"),
+        (True, "dram.duplex", "True"),
+    ],
+)
+def test_settings_are_said_in_full(value: object, knob: str, text: str) -> None:
+    assert said(value, knob) == text
 
 
 def test_a_plain_scenario_is_no_scenario() -> None:

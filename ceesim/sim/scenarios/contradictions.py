@@ -57,17 +57,16 @@ def contradictions(scenario: Scenario) -> tuple[Problem, ...]:
             )
         )
     if arrivals.process is Process.CLOSED:
-        for key in ("queue",):
-            if getattr(scenario, key) is not None:
-                problems.append(
-                    Problem(
-                        (key,),
-                        "nobody queues under closed arrivals",
-                        str(getattr(scenario, key)),
-                        "no such key",
-                        f"remove {key}, or choose arrivals",
-                    )
+        if scenario.queue is not None:
+            problems.append(
+                Problem(
+                    ("queue",),
+                    "nobody queues under closed arrivals",
+                    str(scenario.queue),
+                    "no such key",
+                    "remove queue, or choose arrivals",
                 )
+            )
         if scenario.batch.max_wait:
             problems.append(
                 Problem(
@@ -141,6 +140,16 @@ def _idle_settings(scenario: Scenario) -> list[Problem]:
             )
         )
     if scenario.units > 1 or scenario.pipeline is not None:
+        if scenario.arbitration is not Arbitration.FIRST_COME and not scenario.contention:
+            problems.append(
+                Problem(
+                    ("arbitration",),
+                    "nobody waits for the DRAM",
+                    f"{scenario.arbitration.value}, and contention false",
+                    "contention: true",
+                    "remove contention, or arbitration",
+                )
+            )
         return problems
     if scenario.arbitration is not Arbitration.FIRST_COME:
         problems.append(
@@ -175,6 +184,16 @@ def _pipeline_problems(scenario: Scenario, pipeline: Pipeline) -> list[Problem]:
                 "a batch or carried state",
                 "batch.size 1, carry fresh",
                 "remove batch and carry",
+            )
+        )
+    if pipeline.cuts is not None and not pipeline.cuts:
+        problems.append(
+            Problem(
+                ("pipeline", "cuts"),
+                "a single stage is no pipeline",
+                "[]",
+                "one exit at least",
+                "write cuts: [2], or remove pipeline",
             )
         )
     if pipeline.cuts is not None and list(pipeline.cuts) != sorted(set(pipeline.cuts)):

@@ -41,7 +41,7 @@ Rate = Annotated[
     float,
     BeforeValidator(_read_rate),
     WithJsonSchema(
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _RATE.pattern}]}
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{_RATE.pattern}$"}]}
     ),
 ]
 """Arrivals per second."""

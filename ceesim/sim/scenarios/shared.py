@@ -38,7 +38,6 @@ class Channel:
         self._waiting: deque[tuple[int, simpy.Event]] = deque()
         self._due: int | None = None
         self.busy_cycles = 0
-        self.waited_cycles = 0
 
     def request(self, unit: int) -> simpy.Event | None:
         """Ask for a transfer: None if it may start now, else the event of its grant."""

@@ -67,6 +67,8 @@ BROKEN = {
     "max_wait of a closed input alone": ("batch: {max_wait: 1 ms}", "always full under closed"),
     "arbitration of one unit": ("arbitration: round_robin", "one unit has its DRAM to itself"),
     "contention of one unit": (POISSON + "contention: false", "one unit has its DRAM to itself"),
+    "arbitration of nobody": ("units: 2\ncontention: false\narbitration: round_robin", "nobody waits for the DRAM"),
+    "a pipeline of one stage": ("pipeline: {cuts: []}", "a single stage is no pipeline"),
     "deadline without a unit": ("deadline: 2", "a time without a unit"),
     "period without a unit": ("arrivals: {process: period, period: 1.5}", "write 1.5 ms, or 1.5 us"),
     "max_wait without a unit": (POISSON + "batch: {size: 2, max_wait: '3'}", "a time without a unit"),
