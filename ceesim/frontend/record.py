@@ -6,7 +6,7 @@ Images come as the network takes them, preprocessed. Their logits are the eviden
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from ceesim.frontend.loss import ExitLoss
 
 if TYPE_CHECKING:
     from ceesim.frontend.network import ExitNetwork
+
+_SUMS_TO_ONE: Final = 1e-2
+"""How far from one the probabilities of a half-precision network may be."""
 
 
 def record_trace(
@@ -44,7 +47,7 @@ def record_trace(
     Raises:
         DataError: if there are no images, not as many whole-numbered labels, or images that the network does not take.
         OptionError: if `heads` or `alpha` is none that a loss knows, or `batch` is below 1.
-        WorkloadError: if the network cannot be exported, or what it says of an input depends on its batch.
+        WorkloadError: if the network cannot be exported, gives probabilities, or mixes the inputs of a batch.
         PolicyError: if the policy is none, or for another number of exits.
         TraceError: if a logit is too large for `dtype`.
     """
@@ -61,6 +64,7 @@ def record_trace(
     precision = "float32" if parameter is None else str(parameter.dtype).removeprefix("torch.")
     with exactly(network):
         logits = _logits(network, inputs, batch, parameter)
+        _see_that_they_are_logits(network, logits)
         if batch > 1:
             _see_that_inputs_do_not_meet(network, inputs, logits, parameter)
     made = provenance.record({"network": name}, packages=("numpy", "torch")).to_dict()
@@ -108,7 +112,9 @@ def _checked(network: ExitNetwork, images: object, parameter: Tensor | None, whe
             where=where,
             got=f"{list(images.shape[1:])}",
             expected=f"{list(network.input_shape)}: MACs, cycles and joules are those of this shape",
-            fix=f"build the network with input_shape={tuple(images.shape[1:])}",
+            fix="give them a channel axis: images[:, None]"
+            if images.ndim == len(network.input_shape)
+            else f"build the network with input_shape={tuple(images.shape[1:])}",
         )
     if parameter is not None and parameter.is_floating_point() and images.dtype != parameter.dtype:
         raise DataError(
@@ -141,6 +147,25 @@ def _logits(network: ExitNetwork, images: Tensor, batch: int, parameter: Tensor 
         for part in torch.split(images, batch)
     ]
     return np.concatenate(rows)
+
+
+def _see_that_they_are_logits(network: ExitNetwork, logits: npt.NDArray[np.float32]) -> None:
+    """Refuse exits that give probabilities: policies take the softmax of logits, and twice softmax is sure of nothing.
+
+    Args:
+        logits: [inputs, exits + 1, classes].
+    """
+    sums = np.abs(logits.sum(axis=2, dtype=np.float64) - 1).max(axis=0)
+    given = np.flatnonzero((logits.min(axis=(0, 2)) >= 0) & (sums < _SUMS_TO_ONE))
+    if len(given):
+        last = logits.shape[1] - 1
+        raise WorkloadError(
+            "these are probabilities, not logits",
+            where=type(network.backbone).__name__,
+            got=f"values from 0 on that sum to 1 for every input at "
+            f"{', '.join('the end' if i == last else f'exit {i + 1}' for i in given.tolist())}",
+            fix="leave softmax out of forward",
+        )
 
 
 def _see_that_inputs_do_not_meet(

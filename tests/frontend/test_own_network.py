@@ -133,6 +133,29 @@ def test_a_module_with_exits_of_its_own_is_taken_as_it_is() -> None:
         run_live(network, IMAGES, trace.policy)
 
 
+class Sure(Branched):
+    """Gives probabilities where logits belong."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        first, *rest = super().forward(images)
+        return [first.softmax(dim=-1), *rest]
+
+
+def test_probabilities_are_no_logits() -> None:
+    torch.manual_seed(0)
+    network = ceesim.ExitNetwork(Sure(), taps=[], num_classes=4, input_shape=(3, 8, 8))
+    with pytest.raises(WorkloadError, match="these are probabilities, not logits") as caught:
+        network.trace(IMAGES, LABELS, dataset="noise", split="test")
+    assert "at exit 1" in str(caught.value)
+    assert "the end" not in str(caught.value)
+    assert "leave softmax out of forward" in str(caught.value)
+
+
+def test_images_without_a_channel_axis_are_told_how_to_get_one(network: ceesim.ExitNetwork) -> None:
+    with pytest.raises(DataError, match=re.escape("give them a channel axis: images[:, None]")):
+        network.trace(IMAGES[:, 0], LABELS, dataset="noise", split="test")
+
+
 def test_a_tap_behind_a_linear_layer_reads_a_vector() -> None:
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
