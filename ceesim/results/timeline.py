@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from ceesim.errors import OptionError
 from ceesim.program.command import DRAM_AMOUNTS, NO_COMMAND, Amount, Int64s, Program, Timeline, Unit
+from ceesim.results.scenario import OPERANDS
 from ceesim.results.write import write_text
 from ceesim.sim.machine import happened as happened_before
 from ceesim.sim.result import RunResult
@@ -177,20 +178,23 @@ def _draw(program: Program, spans: _Spans, finish: Int64s, wasted: npt.NDArray[n
     """One event per span, with what it moved and computed and what it waited for."""
     count = len(spans.first)
     held = spans.of_command >= 0
-    sums = np.zeros((count, 4), np.int64)
-    moved = program.amounts[:, list(DRAM_AMOUNTS)].sum(axis=1)
-    of_each = np.stack([np.ones_like(moved), program.occupancy_cycles, moved, program.amounts[:, Amount.MACS]], axis=1)
+    sums = np.zeros((count, 3 + len(OPERANDS)), np.int64)
+    moved = program.amounts[:, list(OPERANDS.values())]
+    own = [np.ones_like(program.unit), program.occupancy_cycles, program.amounts[:, Amount.MACS]]
+    of_each = np.concatenate([np.stack(own, axis=1), moved], axis=1)
     np.add.at(sums, spans.of_command[held], of_each[held])
     free = dict.fromkeys(program.queue.tolist(), 0)
     for span in np.argsort(spans.start, kind="stable").tolist():
         row, begin, end = int(spans.first[span]), int(spans.start[span]), int(spans.end[span])
-        commands, busy, num_bytes, macs = sums[span].tolist()
+        commands, busy, macs, *each = sums[span].tolist()
+        operands = {name: value for name, value in zip(OPERANDS, each, strict=True) if value}
         details: dict[str, Any] = {"command": row, "cycles": busy}
         if commands > 1:
             details["commands"] = commands
         elif program.latency_cycles[row] != busy:
             details["latency_cycles"] = int(program.latency_cycles[row])
-        details |= {name: value for name, value in (("bytes", num_bytes), ("macs", macs)) if value}
+        details |= {name: value for name, value in (("bytes", sum(each)), ("macs", macs)) if value}
+        details |= {f"{name}_bytes": value for name, value in operands.items() if len(operands) > 1}
         queue = int(program.queue[program.unit[row]])
         waits = [wait for wait in program.waits[row].tolist() if wait != NO_COMMAND]
         if begin > free[queue] and waits:
@@ -201,7 +205,8 @@ def _draw(program: Program, spans: _Spans, finish: Int64s, wasted: npt.NDArray[n
         free[queue] = max(free[queue], end)
         event = {
             "ph": "X", "pid": PROCESS, "tid": int(program.unit[row]) + 1, "ts": _at(begin), "dur": _at(end - begin),
-            "name": _name(program, row, int(spans.last[span])), "args": details,
+            "name": " ".join([_name(program, row, int(spans.last[span])), *(operands if len(operands) == 1 else [])]),
+            "args": details,
         }  # fmt: skip
         if wasted[row]:
             event |= {"cat": "wasted", "cname": "terrible", "args": details | {"wasted": True}}

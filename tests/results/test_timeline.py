@@ -15,8 +15,9 @@ import pytest
 from ceesim import cli
 from ceesim.errors import OptionError
 from ceesim.exits.trace import save_trace
-from ceesim.program.command import DRAM_AMOUNTS, Amount
+from ceesim.program.command import DRAM_AMOUNTS, Amount, Unit
 from ceesim.results import timeline as module
+from ceesim.results.scenario import OPERANDS
 from ceesim.results.summary import summary
 from ceesim.results.timeline import timeline, write_timeline
 from ceesim.sim.result import RunResult
@@ -86,6 +87,9 @@ def check_totals(result: RunResult, exit_index: int | None) -> dict[str, Any]:
     row = result.dynamic.exit_indices.index(exit_index) if exit_index else -1
     assert total(phases, "bytes") == costs.dram_bytes[row] == record["otherData"]["dram_bytes"]
     assert total(phases, "macs") == costs.executed_macs[row]
+    for name, amount in OPERANDS.items():
+        alone = [span["args"]["bytes"] for span in phases["X"] if span["name"].endswith(f" {name}")]
+        assert sum(alone) + total(phases, f"{name}_bytes") == costs.amounts[row, amount]
     assert total(phases, "cycles") == costs.busy_cycles[row].sum()
     answered = max(cycles(s["ts"]) + cycles(s["dur"]) for s in phases["X"] if s["tid"] == module.SEGMENTS)
     assert answered == costs.latency_cycles[row]
@@ -113,6 +117,28 @@ def test_commands_that_share_spans_still_add_up(
     assert max(span["args"].get("commands", 1) for span in spans) == told["commands_per_span"]
     assert len(spans) < told["commands"] / 2
     assert any("tiles" in span["name"] for span in spans)
+
+
+def test_what_was_loaded_stays_until_its_last_reader_is_done() -> None:
+    result = small_run(control__lookahead="stall")
+    program, ends = result.dynamic.program, result.dynamic.costs.timeline
+    readers: dict[int, list[int]] = {}
+    for row in range(program.num_commands):
+        if program.unit[row] != Unit.LOAD:
+            for wait in program.waits[row].tolist():
+                readers.setdefault(wait, []).append(row)
+    loads = [row for row in readers if row >= 0 and program.unit[row] == Unit.LOAD]
+    assert any(ends.finish_cycles[max(readers[row])] > ends.finish_cycles[row] for row in loads)
+    column = Amount.WEIGHT_BUFFER_WRITE_BYTES
+    for event in timeline(result)["traceEvents"]:
+        if event["ph"] == "C" and event["name"] == "weight buffer (loaded bytes)":
+            at = cycles(event["ts"])
+            held = [
+                row
+                for row in loads
+                if ends.start_cycles[row] <= at < max(ends.finish_cycles[reader] for reader in readers[row])
+            ]
+            assert event["args"]["value"] == program.amounts[held, column].sum()
 
 
 def test_wasted_and_cancelled_work_is_told() -> None:
