@@ -9,12 +9,12 @@ biases of its columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ceesim.hardware import dram_timing
 from ceesim.hardware.array import Dataflow, Profile
 from ceesim.hardware.energy import dram, technology
+from ceesim.hardware.problem import Problem
 from ceesim.hardware.profiles import GEMMINI_SIZE, PROFILES
 from ceesim.units import ceil_div, format_bytes
 
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 
 _LONGEST_CYCLES_PER_BYTE: Final = 1_000_000_000
 """Then gigabytes still fit 64 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A contradiction: the key to look at, what is wrong, and what would be right."""
-
-    path: tuple[str | int, ...]
-    what: str
-    got: str
-    expected: str
-    fix: str
 
 
 def contradictions(hardware: Hardware) -> tuple[Problem, ...]:
@@ -191,9 +180,6 @@ def _prices(hardware: Hardware) -> Iterator[Problem]:
     """A technology or a DRAM that the tables of energy or timing do not know."""
     made_in = hardware.technology
     points = tuple(point.voltage_mv for point in made_in.operating_points)
-    for misfit in (
-        *technology.misfits(made_in.node_nm, made_in.device, made_in.voltage_mv, points),
-        *dram.misfits(hardware.dram.type),
-        *dram_timing.misfits(hardware.dram),
-    ):
-        yield Problem(misfit.path, misfit.what, misfit.got, misfit.expected, misfit.fix)
+    yield from technology.misfits(made_in.node_nm, made_in.device, made_in.voltage_mv, points)
+    yield from dram.misfits(hardware.dram.type)
+    yield from dram_timing.misfits(hardware.dram)

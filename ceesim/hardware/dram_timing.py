@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ceesim.hardware.energy.dram import SPECS
-from ceesim.hardware.energy.technology import Misfit
+from ceesim.hardware.problem import Problem
 from ceesim.units import ceil_div, write
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ def least_latency_ps(dram: Dram) -> int:
     return timing.closed_bank_clocks * timing.tCK_ps if timing else 0
 
 
-def misfits(dram: Dram) -> Iterator[Misfit]:
+def misfits(dram: Dram) -> Iterator[Problem]:
     """What `model: banked` cannot be with the type and the bandwidth of `dram`."""
     if dram.model != "banked" or dram.type not in SPECS:
         return
     if dram.type not in TIMINGS:
-        yield Misfit(
+        yield Problem(
             ("dram", "model"),
             f"no timing table for the banks of {dram.type}",
             "banked",
@@ -167,7 +167,7 @@ def misfits(dram: Dram) -> Iterator[Misfit]:
     most, rate = TIMINGS[dram.type].most_devices, SPECS[dram.type].bytes_per_s
     if num_devices(dram) > most:
         bandwidth = dram.bandwidth_bytes_per_s or 0
-        yield Misfit(
+        yield Problem(
             ("dram", "bandwidth"),
             f"more than the pins of {dram.type} move: {ceil_div(bandwidth, rate)} devices side by side",
             write(bandwidth, "bandwidth"),

@@ -131,8 +131,7 @@ class Workload:
     @property
     def backbone(self) -> Workload:
         """This network without its exits."""
-        heads = {name for exit_ in self.exits for name in exit_.head}
-        return replace(self, ops=tuple(op for op in self.ops if op.name not in heads), exits=())
+        return self.with_exits(())
 
     def with_exits(self, kept: Sequence[int]) -> Workload:
         """This network with the exits `kept` (1-based, in order) alone; the other heads are gone.

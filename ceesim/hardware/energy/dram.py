@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ceesim.hardware.energy.technology import Misfit
+from ceesim.hardware.problem import Problem
 from ceesim.units import ceil_div
 
 Band = tuple[float, float]
@@ -234,13 +234,13 @@ SPECS: Final[Mapping[str, DramSpec]] = {
 """By the name in `dram.type`."""
 
 
-def misfits(dram_type: str) -> Iterator[Misfit]:
+def misfits(dram_type: str) -> Iterator[Problem]:
     """What is wrong with a DRAM type, if anything."""
     if dram_type not in SPECS:
         written = dram_type.lower()
         close = sorted((known for known in SPECS if known.startswith(written)), key=len)[:1]
         close = close or difflib.get_close_matches(written, SPECS, n=1)
-        yield Misfit(
+        yield Problem(
             ("dram", "type"),
             "no energy figures for this DRAM",
             dram_type,

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Final
 
+from ceesim.hardware.problem import Problem
+
 SMALLEST_NM: Final = 7
 LARGEST_NM: Final = 65
 LOWEST_MV: Final = 500
@@ -196,22 +198,11 @@ def area_factor(node_nm: int) -> float:
     return _between(node_nm, _AREA_OF_45NM)
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """A technology that the tables do not cover: the key, what is wrong, and what would be right."""
-
-    path: tuple[str | int, ...]
-    what: str
-    got: str
-    expected: str
-    fix: str
-
-
-def misfits(node_nm: int, device: str, voltage_mv: int, operating_points_mv: tuple[int, ...] = ()) -> Iterator[Misfit]:
+def misfits(node_nm: int, device: str, voltage_mv: int, operating_points_mv: tuple[int, ...] = ()) -> Iterator[Problem]:
     """Everything about a technology that cannot be priced."""
     if not SMALLEST_NM <= node_nm <= LARGEST_NM:
         nearest = SMALLEST_NM if node_nm < SMALLEST_NM else LARGEST_NM
-        yield Misfit(
+        yield Problem(
             ("technology", "node"),
             "no energy tables for this node",
             f"{node_nm} nm",
@@ -228,7 +219,7 @@ def misfits(node_nm: int, device: str, voltage_mv: int, operating_points_mv: tup
     ]
     for path, supply in supplies:
         if not lowest <= supply <= highest:
-            yield Misfit(
+            yield Problem(
                 path,
                 f"outside the supplies of {device} transistors at {node_nm} nm, nominal {nominal / 1000:.3g} V",
                 f"{supply / 1000:.3g} V",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ceesim.hardware.contradictions import Problem
+from ceesim.hardware.problem import Problem
 from ceesim.sim.scenarios.kinds import Arbitration, BatchMode, Carry, Process
 
 if TYPE_CHECKING:
