@@ -46,6 +46,19 @@ def test_every_burst_once_whatever_the_model(model: str, tmp_path: Path) -> None
     assert count == len(address) == dram_use(banked.dynamic, banked.hardware).num_bursts
 
 
+def test_the_bursts_of_a_transfer_are_spread_over_it() -> None:
+    result = run("edge_npu.yaml", "flat")
+    _, clock, is_write = requests(result.dynamic, result.hardware)
+    program, started = result.dynamic.program, result.dynamic.costs.timeline.start_cycles
+    loads = np.flatnonzero(program.unit == Unit.LOAD)
+    longest = int(loads[np.argmax(program.occupancy_cycles[loads])])
+    begin, cycles = int(started[longest]) * 3.2, int(program.occupancy_cycles[longest]) * 3.2
+    own = clock[~is_write & (begin - 1 <= clock) & (clock < begin + cycles)]  # nobody else uses the queue then
+    assert len(own) > 100
+    assert np.diff(own).max() <= 2 * cycles / len(own) + 1
+    assert own[-1] - own[0] >= 0.95 * cycles
+
+
 def test_the_lines_are_what_the_simulators_parse(tmp_path: Path) -> None:
     result = run("gemmini_16.yaml", "flat")
     address, clock, is_write = requests(result.dynamic, result.hardware)

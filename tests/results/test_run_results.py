@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -22,6 +23,7 @@ from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.price import Waiting, total_band
 from ceesim.hardware.load import load_hardware
 from ceesim.program.command import Amount, Unit
+from ceesim.results import exit_value
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS, exit_values
 from ceesim.results.page import print_page
 from ceesim.results.rounding import rounding_sentence
@@ -39,6 +41,7 @@ from ceesim.results.tables import (
 from ceesim.results.verdict import verdict
 from ceesim.results.write import RUN_FILES, check_out, write_run
 from ceesim.shipped import Shelf, find
+from ceesim.sim.costs import Priced
 from ceesim.sim.result import RunResult
 from ceesim.sim.run import PrecisionWarning, RatesWarning, replay, run
 from ceesim.sim.scenarios.scenario import Scenario
@@ -430,6 +433,27 @@ def test_pinned_weights_are_loaded_once(trace: ExitTrace) -> None:
 def test_rates_that_nothing_goes_by_are_noted(trace: ExitTrace) -> None:
     with pytest.warns(RatesWarning, match="residency is none"), pytest.warns(PrecisionWarning):
         run("edge_npu.yaml", trace, rates="vgg_w025_c10_val.npz", engine="compiled")
+
+
+def test_without_an_exit_its_inputs_run_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(PrecisionWarning):
+        result = run(
+            load_hardware("edge_npu.yaml", {"residency": "auto"}), "vgg_w025_c10.npz", rates="vgg_w025_c10_val.npz"
+        )
+    rates = result.exit_rates
+    assert rates is not None
+    asked: list[list[float]] = []
+    price = exit_value.price_network
+
+    def noted(*args: Any) -> Priced:
+        asked.append(args[-1])
+        return price(*args)
+
+    monkeypatch.setattr(exit_value, "price_network", noted)
+    exit_value.exit_values.__wrapped__(result)
+    for row, each in enumerate(asked):
+        assert each == pytest.approx([*rates[:row], *rates[row + 1 : -1], rates[-1] + rates[row]])
+    assert len(asked) == len(rates) - 1
 
 
 def test_heads_cost_no_pins_that_the_run_does_not_have() -> None:
