@@ -98,6 +98,11 @@ def test_the_fix_is_what_was_meant(override_: str, fix: str) -> None:
     ("name", "override_", "said"),
     [
         ("edge_npu.yaml", "dram.bandwidth=100 TB/s", "side by side pay for 100 TB/s, and a channel has 4 at most"),
+        (
+            "edge_npu.yaml",
+            "clock=500",
+            "a clock of 500 Hz is slower than any chip's (numbers without a unit are hertz)",
+        ),
         ("edge_npu.yaml", "dram.bandwidth=12.8 GB/s", "beats of 16 B at 500 MHz move 8 GB/s"),
         ("eyeriss_like.yaml", "precision.weight_bits=8", "was measured with operands of 16 bits"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ceesim.hardware.dram_timing import TIMINGS, num_devices
 from ceesim.hardware.energy import technology as scaling
@@ -14,6 +15,9 @@ from ceesim.hardware.energy.operating_points import beyond_supply
 from ceesim.hardware.energy.sram import How, Sram
 from ceesim.hardware.model import DmaQueues, DramModel, Hardware
 from ceesim.units import write
+
+_SLOW_HZ: Final = 10_000
+"""Below the 32 kHz of a watch, nobody clocks an accelerator."""
 
 
 def doubts(hardware: Hardware, spec: DramSpec, arrays: Mapping[Memory, Sram]) -> Iterator[str]:
@@ -44,6 +48,9 @@ def _of_buffers(hardware: Hardware, arrays: Mapping[Memory, Sram]) -> Iterator[s
 
 def _of_technology(hardware: Hardware) -> Iterator[str]:
     technology = hardware.technology
+    if hardware.clock_hz < _SLOW_HZ:
+        clock = write(hardware.clock_hz, "frequency")
+        yield f"a clock of {clock} is slower than any chip's (numbers without a unit are hertz)"
     measured_bits = MEASURED_BITS.get(technology.clock_profile)
     bits = hardware.precision.weight_bits, hardware.precision.activation_bits
     if measured_bits is not None and bits != (measured_bits, measured_bits):
