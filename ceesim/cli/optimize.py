@@ -182,8 +182,8 @@ def _shares(text: str | None) -> tuple[float, ...]:
     return shares
 
 
-def _say(num_done: int, num_failed: int) -> None:
-    click.echo(f"\r{num_done} designs tried, {num_failed} of them impossible", err=True, nl=False)
+def _say(num_done: int, num_trials: int, num_failed: int) -> None:
+    click.echo(f"\r{num_done} of {num_trials} designs tried, {num_failed} of them impossible", err=True, nl=False)
 
 
 def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:

@@ -45,6 +45,10 @@ BESIDE: Final = ("accuracy.static", "reduction.latency", "reduction.energy")
 """What the table says of the test set besides: the same hardware running the network without exits."""
 POPULATION: Final = 24
 """Designs per generation."""
+MEASURED: Final = "point"
+OUTSIDE: Final = "outside"
+FAILED: Final = "reason"
+"""What the first trial of a design holds, by what became of it; trials that repeat it hold none of them."""
 
 
 class OutsideError(OptionError):
@@ -219,47 +223,53 @@ def open_study(task: Task, storage: Path | None, seed: int) -> Any:
     return study
 
 
-def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, int], None] | None = None) -> None:
+def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, int, int], None] | None = None) -> None:
     """Go on until the study has `num_trials` finished trials; a design that was measured before is not measured again.
 
-    If there are no more designs than that, each is tried once. `progress` is told how many trials there are, and how
-    many failed.
+    If there are no more designs than that, each is tried once. An interrupt loses the design at hand alone. `progress`
+    is told how many trials are finished, how many there will be, and how many designs failed.
     """
-    from optuna.trial import TrialState
+    from optuna.distributions import IntDistribution
+    from optuna.trial import TrialState, create_trial
 
     ended = [trial for trial in study.trials if trial.state.is_finished()]
-    names = task.choices
-    known = {tuple(trial.params[name] for name in names): trial.values for trial in ended if trial.params}
-    num_failed = sum(trial.state is TrialState.FAIL for trial in ended)
-    if prod(names.values()) <= num_trials:
-        left = [each for each in product(*map(range, names.values())) if each not in known]
-        for each in left:
-            study.enqueue_trial(dict(zip(names, each, strict=True)))
+    ranges: dict[str, Any] = {name: IntDistribution(0, num - 1) for name, num in task.choices.items()}
+    known = {tuple(trial.params[name] for name in ranges): trial.values for trial in ended if trial.params}
+    num_failed = sum(FAILED in trial.user_attrs for trial in ended)
+    left: list[tuple[int, ...]] = []
+    if whole := prod(task.choices.values()) <= num_trials:
+        left = [each for each in product(*map(range, task.choices.values())) if each not in known]
         num_trials = len(ended) + len(left)
     for done in range(len(ended), num_trials):
-        trial = study.ask()
-        chosen = {name: trial.suggest_int(name, 0, num - 1) for name, num in names.items()}
-        key = tuple(chosen.values())
+        # what is not sampled is not asked for either: a trial that was asked for outlives an interrupt, unmeasured
+        trial = None if whole else study.ask(ranges)
+        chosen = dict(zip(ranges, left[done - len(ended)], strict=True)) if trial is None else trial.params
+        key, held = tuple(chosen[name] for name in ranges), {}
         if key not in known:
-            try:
-                design = task.design(chosen)
-                trial.set_user_attr("policy", design.policy.to_json())
-                trial.set_user_attr("point", design.point)
-                trial.set_user_attr(TOLERANCE, design.tolerance)
-                known[key] = list(design.values)
-            except OutsideError:
-                trial.set_user_attr("outside", True)
-                known[key] = None
-            except CeesimError as problem:
-                trial.set_user_attr("reason", in_one_line(problem, task.point(chosen)))
-                known[key] = None
-        if known[key] is None:
-            study.tell(trial, state=TrialState.FAIL)
-            num_failed += 1
+            known[key], held = _tried(task, chosen)
+        values = known[key]
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        if trial is None:
+            made = create_trial(state=state, values=values, params=chosen, distributions=ranges, user_attrs=held)
+            study.add_trial(made)
         else:
-            study.tell(trial, known[key])
+            for name, value in held.items():
+                trial.set_user_attr(name, value)
+            study.tell(trial, values, state)
+        num_failed += FAILED in held
         if progress is not None:
-            progress(done + 1, num_failed)
+            progress(done + 1, num_trials, num_failed)
+
+
+def _tried(task: Task, chosen: Mapping[str, int]) -> tuple[list[float] | None, dict[str, Any]]:
+    """The values of a design, None if it cannot be had, and what its trial is to hold."""
+    try:
+        design = task.design(chosen)
+    except OutsideError:
+        return None, {OUTSIDE: True}
+    except CeesimError as problem:
+        return None, {FAILED: in_one_line(problem, task.point(chosen))}
+    return list(design.values), {"policy": design.policy.to_json(), MEASURED: design.point, TOLERANCE: design.tolerance}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,29 +295,28 @@ class Tally:
 
 
 def tally(study: Any) -> Tally:
-    """What became of the designs of the study."""
-    attributes = [(trial.number, trial.user_attrs) for trial in study.trials]
+    """What became of the designs of the study; a trial that an interrupt left unfinished is none."""
+    held = [(trial.number, trial.user_attrs) for trial in study.trials if trial.state.is_finished()]
     failures = Failures()
-    for number, held in attributes:
-        if "reason" in held:
-            failures.add(held["reason"], number)
-    measured, outside = (sum(name in held for _, held in attributes) for name in ("point", "outside"))
-    found = failures.by_reason()
-    once = measured + outside + sum(failure.num_points for failure in found)
-    return Tally(measured, len(attributes) - once, outside, found)
+    for number, attributes in held:
+        if FAILED in attributes:
+            failures.add(attributes[FAILED], number)
+    measured, outside = (sum(name in attributes for _, attributes in held) for name in (MEASURED, OUTSIDE))
+    repeated = sum(not {MEASURED, OUTSIDE, FAILED} & attributes.keys() for _, attributes in held)
+    return Tally(measured, repeated, outside, failures.by_reason())
 
 
 def best_designs(study: Any) -> list[Design]:
     """The designs of the study that no other beats on validation data, fastest first, each once."""
     designs = [
         Design(
-            trial.user_attrs["point"],
+            trial.user_attrs[MEASURED],
             policy_from_json(trial.user_attrs["policy"]),
             tuple(trial.values),
             trial.user_attrs.get(TOLERANCE),
         )
         for trial in study.trials
-        if "point" in trial.user_attrs and trial.values is not None
+        if MEASURED in trial.user_attrs and trial.values is not None
     ]
     if not designs:
         return []

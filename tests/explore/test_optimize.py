@@ -14,7 +14,17 @@ from ceesim.exits.exclusion import ODDS, Exclude
 from ceesim.exits.trace import save_trace
 from ceesim.explore.experiment import METRICS, Experiment
 from ceesim.explore.notation import Written, design_space
-from ceesim.explore.optimize import Task, best_designs, measured, on_test, open_study, optimise, tally
+from ceesim.explore.optimize import (
+    Design,
+    Tally,
+    Task,
+    best_designs,
+    measured,
+    on_test,
+    open_study,
+    optimise,
+    tally,
+)
 from ceesim.explore.pareto import OBJECTIVES, findings
 from ceesim.explore.space import hardware_settings
 from ceesim.explore.sweep import sweep
@@ -48,12 +58,83 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     storage = tmp_path / "study.db"
     optimise(task(), open_study(task(), storage, 0), 12)
     study = open_study(task(), storage, 0)
-    told: list[tuple[int, int]] = []
-    optimise(task(), study, 20, lambda done, failed: told.append((done, failed)))
-    assert [done for done, _ in told] == list(range(13, 21))
+    told: list[tuple[int, int, int]] = []
+    optimise(task(), study, 20, lambda *numbers: told.append(numbers))
+    assert [numbers[:2] for numbers in told] == [(done, 20) for done in range(13, 21)]
     assert len(study.trials) == 20
     with pytest.raises(OutputError, match="holds the study of another task"):
         open_study(task({"array.rows": [2, 4]}), storage, 0)
+
+
+WHOLE = {"array.rows": [2, 4, 8, 16, 32]}
+"""5 designs."""
+
+
+@pytest.mark.parametrize("storage", [None, "study.db"])
+def test_a_whole_space_goes_on_where_it_was(
+    storage: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = None if storage is None else tmp_path / storage
+    study = open_study(task(WHOLE), place, 0)
+    began: list[int] = []
+
+    def stopped_at_the_third(self: Task, chosen: dict[str, int]) -> Design:
+        began.append(chosen["array.rows"])
+        if len(began) == 3:
+            raise KeyboardInterrupt
+        return whole(self, chosen)
+
+    whole = Task.design
+    monkeypatch.setattr(Task, "design", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        optimise(task(WHOLE), study, 10)
+    assert tally(study) == Tally(2, 0, 0, ())
+    study = study if place is None else open_study(task(WHOLE), place, 0)
+    optimise(task(WHOLE), study, 10)
+    assert began == [0, 1, 2, 2, 3, 4]
+    assert tally(study) == Tally(5, 0, 0, ())
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 5
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_sampling_loses_one_design(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study(task(), None, 0)
+    optimise(task(), study, 10)
+    before = tally(study)
+    with monkeypatch.context() as patched:
+        patched.setattr(Task, "design", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            optimise(task(), study, 35)
+    after = tally(study)
+    assert (after.num_measured, after.num_failed) == (before.num_measured, before.num_failed)
+    optimise(task(), study, 35)
+    assert sum(trial.state.is_finished() for trial in study.trials) == 35
+
+
+def test_designs_outside_of_the_constraints_are_not_among_the_failed_ones() -> None:
+    bounded = task({"array.rows, array.cols": [2, 4, 8], "buffers.weight": ["48 B", "1 KiB"]}, "array.rows <= 4")
+    study = open_study(bounded, None, 0)
+    told: list[tuple[int, int, int]] = []
+    optimise(bounded, study, 6, lambda *numbers: told.append(numbers))  # every design
+    found = tally(study)
+    assert (found.num_measured, found.num_failed, found.num_outside, found.num_repeated) == (3, 1, 2, 0)
+    assert told[-1] == (6, 6, 1)
+
+
+def test_each_design_is_counted_once_and_every_other_proposal_as_repeated() -> None:
+    bounded = task(SPACE, "array.rows <= 4")
+    study = open_study(bounded, None, 0)
+    told: list[tuple[int, int, int]] = []
+    optimise(bounded, study, 35, lambda *numbers: told.append(numbers))
+    found = tally(study)
+    assert found.num_failed
+    assert found.num_outside
+    assert told[-1] == (35, 35, found.num_failed)
+    proposed = [tuple(trial.params.values()) for trial in study.trials]
+    assert found.num_repeated == 35 - len(set(proposed)) > 0
 
 
 def test_a_storage_that_is_none(tmp_path: Path) -> None:
