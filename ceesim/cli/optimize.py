@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import sys
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,6 +17,9 @@ from ceesim.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     from ceesim.explore.optimize import Design
+
+_GOES_ON_IN: Final = "goes_on_in"
+"""In the manifest of a table that an interrupt left: the name of the storage; None: all trials were done, or lost."""
 
 
 @click.command()
@@ -68,14 +72,15 @@ def command(
 
     With tolerances alone, the hardware stays as it is: what a loss of accuracy buys on it.
 
-    Designs that cannot be built or mapped are listed with their reasons, and the exit code is then 3.
+    Designs that cannot be built or mapped are listed with their reasons, and the exit code is then 3. Ctrl-C ends the
+    search: what it found so far is reported, and with --storage the same command goes on from there.
 
     Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.notes import note_supplies, notes
-    from ceesim.cli.sweep_page import print_failures
+    from ceesim.cli.sweep_page import Bar, print_failures
     from ceesim.exits.pair import check_pair
     from ceesim.exits.trace import load_trace
     from ceesim.explore.experiment import Experiment
@@ -114,15 +119,23 @@ def command(
     designs = design_space(parameters, hardware, fitted.policy, may_be_empty=True)
     note_supplies(designs)
     task = Task(Experiment(hardware, fitted), designs, shares, objective)
-    if out is not None:
-        _prepare(out)
+    goes_on = out is not None and _prepare(out, task.identity, storage)
     tell_of_first_use()
     study = open_study(task, storage, seed)
-    terminal = sys.stderr.isatty()
-    optimise(task, study, trials, _say if terminal else None)
-    click.echo("", err=True, nl=terminal)
+    stopped = None
+    try:
+        with Bar("designs") as bar:
+            optimise(task, study, trials, lambda done, total, failed: bar.advance(done, failed, total))
+    except KeyboardInterrupt as interrupt:
+        stopped = interrupt
     found, best = tally(study), best_designs(study)
+    if stopped is not None:
+        done = format_count(sum(trial.state.is_finished() for trial in study.trials), "trial")
+        then = "the same command goes on from there" if storage else "with --storage FILE it could go on from there"
+        click.echo(f"stopped after {done}; {then}", err=True)
     print_failures(found.failures, found.num_failed, "design", "trial", to_stderr=as_json or not best)
+    if not best and stopped is not None:
+        raise stopped
     if not best:
         lost = ((found.num_failed, "that failed"), (found.num_outside, "outside of the constraints"))
         raise OptionError(
@@ -134,10 +147,14 @@ def command(
     unwritten = None
     if out is not None:  # first: whoever reads what is printed may go away
         try:
-            _write(table, out)
+            if out.exists() and not goes_on:
+                raise OutputError("exists by now", where=str(out), fix="choose another --out")
+            write_text(out, _text(table))
             files = [find(hw, Shelf.HARDWARE), *(find(name, Shelf.TRACES) for name in (val, test))]
             made = record({"command": "optimize"}, files + ([] if space is None else [Path(space)]), seed=seed)
-            write_text(manifest_path(out), json_text({"identity": task.identity, "provenance": made.to_dict()}))
+            onward = storage.name if stopped is not None and storage is not None else None
+            told = {"identity": task.identity, _GOES_ON_IN: onward, "provenance": made.to_dict()}
+            write_text(manifest_path(out), json_text(told))
         except OutputError as problem:
             unwritten = problem
     if as_json:
@@ -151,14 +168,23 @@ def command(
             click.echo(line)
     if unwritten is not None:
         raise unwritten
+    if stopped is not None:
+        raise stopped
     return FAILED_POINTS if found.num_failed else 0
 
 
-def _prepare(out: Path) -> None:
-    """See, before any work, that the table can be written: its folder is made, and the file is not there yet."""
+def _prepare(out: Path, identity: Mapping[str, Any], storage: Path | None) -> bool:
+    """See, before any work, that the table can be written: its folder is made, and the file is not there yet.
+
+    Returns:
+        Whether it is there after all, and may be replaced: an interrupt of the same task left it, and the study goes on
+        in the same `storage`.
+    """
     if out.suffix != ".csv":
         raise OptionError("not a table", where="--out", got=out.name, expected="a name that ends in .csv")
     if out.exists():
+        if storage is not None and _left_by(out) == (json.loads(json.dumps(identity)), storage.name):
+            return True
         raise OutputError("exists already", where=str(out), fix="choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +194,18 @@ def _prepare(out: Path) -> None:
         raise OutputError(
             f"cannot write here: {problem.strerror}", where=str(out), fix="choose another --out"
         ) from None
+    return False
+
+
+def _left_by(out: Path) -> tuple[Any, Any]:
+    """The task that the table at `out` is of, and the storage in which it goes on, as its manifest says."""
+    from ceesim.explore.table import manifest_path
+
+    try:
+        told = json.loads(manifest_path(out).read_text(encoding="utf-8"))
+        return told["identity"], told[_GOES_ON_IN]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
 
 
 def _shares(text: str | None) -> tuple[float, ...]:
@@ -180,10 +218,6 @@ def _shares(text: str | None) -> tuple[float, ...]:
     if not all(0 <= share <= 1 for share in shares):
         raise OptionError("not shares of the inputs", where="--tolerance", got=text, fix="write it like 0,0.01,0.02")
     return shares
-
-
-def _say(num_done: int, num_trials: int, num_failed: int) -> None:
-    click.echo(f"\r{num_done} of {num_trials} designs tried, {num_failed} of them impossible", err=True, nl=False)
 
 
 def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
@@ -207,14 +241,12 @@ def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
     return pandas.DataFrame(rows).to_string(index=False).splitlines() if rows else []
 
 
-def _write(table: list[dict[str, Any]], out: Path) -> None:
-    try:
-        with out.open("x", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, list(table[0]) if table else [], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
-    except OSError as problem:
-        raise OutputError(f"cannot write: {problem.strerror}", where=str(out), fix="choose another --out") from None
+def _text(table: list[dict[str, Any]]) -> str:
+    sheet = io.StringIO(newline="")
+    writer = csv.DictWriter(sheet, list(table[0]) if table else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return sheet.getvalue()
 
 
 def _short(value: object) -> str:

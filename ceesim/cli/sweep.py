@@ -62,7 +62,7 @@ def command(
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.notes import note_supplies, notes
-    from ceesim.cli.sweep_page import SweepBar, duration, print_findings
+    from ceesim.cli.sweep_page import Bar, duration, print_findings
     from ceesim.exits.choice import choose_policy
     from ceesim.exits.identity import identity
     from ceesim.exits.policy_file import PolicyWarning
@@ -121,8 +121,8 @@ def command(
         click.echo(f"{format_count(num_points, 'point')}{done}; about {estimate} on {hands}", err=True)
         started, before = time.monotonic(), table.num_rows
         try:
-            with SweepBar(num_points, table) as bar:
-                sweep.continue_sweep(designs, table, crew, bar.advance)
+            with Bar("points", num_points, table.num_rows, table.num_failed) as bar:
+                sweep.continue_sweep(designs, table, crew, lambda table: bar.advance(table.num_rows, table.num_failed))
         except KeyboardInterrupt:
             click.echo(
                 f"{table.num_rows:,} of {format_count(num_points, 'row')} are in {out}; --resume goes on from there",

@@ -1,4 +1,7 @@
-"""What ``ceesim sweep`` shows: a bar with rate and failures while it runs, and in the end what was found."""
+"""What ``ceesim sweep`` shows: a bar with rate and failures while it runs, and in the end what was found.
+
+``ceesim optimize`` has the same bar, and tells failures in the same words.
+"""
 
 from __future__ import annotations
 
@@ -15,41 +18,46 @@ if TYPE_CHECKING:
 
     from ceesim.explore.pareto import Findings
     from ceesim.explore.reasons import Failure
-    from ceesim.explore.table import Table
 
 _MOST_SHOWN: Final = 10
 
 
-class SweepBar:
-    """Progress on a terminal: points, points per second, failures so far, time left. Elsewhere nothing."""
+class Bar:
+    """Progress on a terminal: how many are done, how many per second, failures so far, time left. Elsewhere nothing.
 
-    def __init__(self, num_points: int, table: Table) -> None:
+    Args:
+        noun: what is counted, in the plural.
+        total: how many there are; None: `advance` says.
+        done: how many of them were done before.
+        num_failed: of those.
+    """
+
+    def __init__(self, noun: str, total: int | None = None, done: int = 0, num_failed: int = 0) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.0f} points/s, {task.fields[failed]} failed"),
+            TextColumn(f"{{task.fields[rate]:.3g}} {noun}/s, {{task.fields[failed]}} failed"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
         )
-        done = table.num_rows
-        self._task = self._progress.add_task("", total=num_points, completed=done, rate=0.0, failed=table.num_failed)
+        self._task = self._progress.add_task("", total=total, completed=done, rate=0.0, failed=num_failed)
         self._start, self._before = time.monotonic(), done
 
-    def __enter__(self) -> SweepBar:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def advance(self, table: Table) -> None:
-        """Rows were written."""
-        rate = (table.num_rows - self._before) / max(time.monotonic() - self._start, 1e-9)
-        self._progress.update(self._task, completed=table.num_rows, rate=rate, failed=table.num_failed)
+    def advance(self, done: int, num_failed: int, total: int | None = None) -> None:
+        """So many are done now."""
+        rate = (done - self._before) / max(time.monotonic() - self._start, 1e-9)
+        self._progress.update(self._task, completed=done, total=total, rate=rate, failed=num_failed)
 
 
 def duration(seconds: float) -> str:

@@ -244,11 +244,11 @@ def optimise(task: Task, study: Any, num_trials: int, progress: Callable[[int, i
         # what is not sampled is not asked for either: a trial that was asked for outlives an interrupt, unmeasured
         trial = None if whole else study.ask(ranges)
         chosen = dict(zip(ranges, left[done - len(ended)], strict=True)) if trial is None else trial.params
-        key, held = tuple(chosen[name] for name in ranges), {}
+        key = tuple(chosen[name] for name in ranges)
+        held: dict[str, Any] = {}
         if key not in known:
             known[key], held = _tried(task, chosen)
-        values = known[key]
-        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        state = TrialState.FAIL if (values := known[key]) is None else TrialState.COMPLETE
         if trial is None:
             made = create_trial(state=state, values=values, params=chosen, distributions=ranges, user_attrs=held)
             study.add_trial(made)

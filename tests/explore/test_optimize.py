@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ceesim.cli import exit_code
+from ceesim.cli.sweep_page import Bar
 from ceesim.errors import OptionError, OutputError
 from ceesim.exits.exclusion import ODDS, Exclude
 from ceesim.exits.trace import save_trace
@@ -254,12 +255,89 @@ def test_a_place_that_cannot_be_written_is_found_before_the_first_trial(
 def test_the_table_is_printed_even_if_its_file_cannot_be_written_in_the_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ceesim.cli.optimize._prepare", lambda _: None)
-    words = ("--set", "array.rows=2,4", "--trials", "4", "--out", str(tmp_path / "nowhere" / "best.csv"))
-    assert command(tmp_path, *words) == 1
+    monkeypatch.setattr("ceesim.cli.optimize._prepare", lambda *_: False)
+    (tmp_path / "file").touch()
+    (tmp_path / "there.csv").write_text("somebody else's")
+    for place, said in {"file/best.csv": "best.csv: cannot write", "there.csv": "there.csv: exists by now"}.items():
+        words = ("--set", "array.rows=2,4", "--trials", "4", "--out", str(tmp_path / place))
+        assert command(tmp_path, *words) == 1
+        out, err = capsys.readouterr()
+        assert "beaten by no other" in out
+        assert said in err
+    assert (tmp_path / "there.csv").read_text() == "somebody else's"
+
+
+def interrupted_at(trial: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C while a design is measured."""
+    began = 0
+
+    def design(self: Task, chosen: dict[str, int]) -> Design:
+        nonlocal began
+        began += 1
+        if began == trial:
+            raise KeyboardInterrupt
+        return whole(self, chosen)
+
+    whole = Task.design
+    monkeypatch.setattr(Task, "design", design)
+
+
+def test_the_bar_knows_how_many_there_will_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[Bar] = []
+    start = Bar.__enter__
+    monkeypatch.setattr(Bar, "__enter__", lambda self: bars.append(self) or start(self))
+    assert command(tmp_path, "--set", "array.rows=2,4,8") == 0
+    assert "/s" not in capsys.readouterr().err  # no terminal
+    (shown,) = bars[0]._progress.tasks
+    assert (shown.completed, shown.total, shown.fields["failed"]) == (3, 3, 0)
+
+
+def test_an_interrupt_reports_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_at(3, monkeypatch)
+    out = tmp_path / "best.csv"
+    assert command(tmp_path, "--set", "array.rows=2,4,8", "--out", str(out)) == 130
+    page, err = capsys.readouterr()
+    assert "of 2 measured designs" in page
+    assert "stopped after 2 trials; with --storage FILE it could go on from there\n" in err
+    assert err.endswith("error: interrupted\n")
+    with out.open(newline="") as stream:
+        assert {row["array.rows"] for row in csv.DictReader(stream)} <= {"2", "4"}
+    assert command(tmp_path, "--set", "array.rows=2,4,8", "--out", str(out)) == 1  # the only copy
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_the_same_command_goes_on_after_an_interrupt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, study = str(tmp_path / "best.csv"), str(tmp_path / "study.db")
+    words = ("--set", "array.rows=2,4,8", "--out", out, "--storage", study)
+    with monkeypatch.context() as patched:
+        interrupted_at(3, patched)
+        assert command(tmp_path, *words) == 130
+    assert "stopped after 2 trials; the same command goes on from there" in capsys.readouterr().err
+    for other in (("--set", "array.cols=2,4"), ("--storage", str(tmp_path / "other.db"))):
+        assert command(tmp_path, *words, *other) == 1
+        assert "exists already" in capsys.readouterr().err
+    assert command(tmp_path, *words) == 0
+    assert "of 3 measured designs are" in capsys.readouterr().out
+    assert command(tmp_path, *words) == 1  # it is done
+    assert command(tmp_path, "--set", "array.rows=2,4,8", "--out", str(tmp_path / "whole.csv")) == 0
+    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "best.csv").read_bytes()
+
+
+def test_an_interrupt_before_the_first_design_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_at(1, monkeypatch)
+    assert command(tmp_path, "--set", "array.rows=2,4", "--out", str(tmp_path / "best.csv")) == 130
     out, err = capsys.readouterr()
-    assert "beaten by no other" in out
-    assert "best.csv: cannot write" in err
+    assert out == ""
+    assert "stopped after 0 trials" in err
+    assert not (tmp_path / "best.csv").exists()
 
 
 def test_the_folder_of_the_table_is_made(tmp_path: Path) -> None:
