@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ceesim.errors import OptionError, WorkloadError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ceesim.exits.trace import ExitTrace
     from ceesim.frontend.measure.audit import FlopsAudit
     from ceesim.frontend.source import Source
     from ceesim.workload.network import Workload
@@ -123,7 +124,7 @@ def _print_flops(found: FlopsAudit) -> None:
 
 @command.command("latency")
 @_network_options
-@click.option("--trace", metavar="T", help="Trace of the same network, for its exit rates. Default: none.")
+@click.option("--trace", metavar="T", help="Trace of the same network, for its policy and exit rates. Default: none.")
 @click.option(
     "--hw", multiple=True, metavar="H", help="Simulated hardware beside the device; repeatable. Default: none."
 )
@@ -163,7 +164,8 @@ def latency(
     """Time the network truncated at each exit, and the loop that decides on the host, beside what is predicted.
 
     Predicted are shares of the whole network's time: by MACs, by FLOPs (std), and, for batch 1, by each simulated
-    hardware. Weights are random; time does not depend on them.
+    hardware. Exits that the policy of the trace does not keep are left out. Weights are random; time does not depend on
+    them.
 
     Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5
     """
@@ -179,10 +181,12 @@ def latency(
     from ceesim.frontend.measure.stopwatch import Clock
     from ceesim.workload.flops import Convention
 
-    rates = _exit_rates(trace, workload) if trace else None
-    cost = Exclude((0.5,) * workload.num_exits).cost(workload.num_classes)
-    predictors = [counted(workload, convention) for convention in (Convention.MACS, Convention.STD)]
-    predictors += [simulated(workload, hardware, cost) for hardware in hw]
+    inputs = _inputs(trace, workload) if trace else None
+    policy = Exclude((0.5,) * workload.num_exits) if inputs is None else inputs.policy
+    kept = policy.kept(workload.num_exits)
+    rates = None if inputs is None else _exit_rates(inputs, (*kept, workload.num_exits + 1))
+    predictors = [counted(workload, convention, kept) for convention in (Convention.MACS, Convention.STD)]
+    predictors += [simulated(workload, hardware, kept, policy.cost(workload.num_classes)) for hardware in hw]
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("measuring", total=samples * len(batches))
         run = measure_latency(
@@ -194,9 +198,10 @@ def latency(
             num_samples=samples,
             energy_seconds=energy,
             threads=threads or (1 if clock == "thread" else None),
+            policy=policy,
             advance=lambda: bar.advance(task),
         )
-    content = latency_record(workload, run, predictors, rates)
+    content = latency_record(workload, run, predictors, rates, None if inputs is None else policy)
     if out is not None:
         write_latency(out, run, predictors, content)
         click.echo(f"wrote {out}/samples.csv, exits.csv, validation.json, batch*.svg", err=True)
@@ -206,9 +211,7 @@ def latency(
         _print_latency(content)
 
 
-def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
-    import numpy as np
-
+def _inputs(trace: str, workload: Workload) -> ExitTrace:
     from ceesim.exits.trace import load_trace
 
     inputs = load_trace(trace)
@@ -219,7 +222,14 @@ def _exit_rates(trace: str, workload: Workload) -> tuple[float, ...]:
             got=f"{inputs.workload.name}, width {inputs.workload.width:g}, {inputs.workload.num_classes} classes",
             expected=f"{workload.name}, width {workload.width:g}, {workload.num_classes} classes",
         )
-    return tuple(float(np.mean(inputs.exit_index == i)) for i in range(1, workload.num_exits + 2))
+    return inputs
+
+
+def _exit_rates(inputs: ExitTrace, exits: Sequence[int]) -> tuple[float, ...]:
+    """Share of the inputs that leave at each of `exits`."""
+    import numpy as np
+
+    return tuple(float(np.mean(inputs.exit_index == i)) for i in exits)
 
 
 def _print_latency(content: Mapping[str, Any]) -> None:

@@ -6,11 +6,14 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import flop_registry
 
 from ceesim.cli import exit_code
+from ceesim.exits.exclusion import Exclude
+from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 
 VGG = ["vggsmall", "--width", "0.25"]
 
@@ -60,6 +63,43 @@ def test_latency(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"samples.csv", "exits.csv", "validation.json", "batch1.svg"}
     with (tmp_path / "samples.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 7 * 2 * 3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_policy_that_keeps_no_exit_saves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = str(tmp_path / "whole.npz")
+    assert exit_code(["capture", "vgg_w025_c10.npz", "--policy", "never", "--out", whole]) == 0
+    capfd.readouterr()
+    args = ["--batch", "1,2", "--samples", "2", "--clock", "thread", "--hw", "edge_npu.yaml", "--trace", whole]
+    out, _ = said(["latency", *VGG, "--json", *args], capfd)
+    content = json.loads(out)
+    assert content["policy"] == {"name": "never"}
+    assert content["exit_rates"] == [1]
+    for batch in content["batches"]:
+        assert [row["exit_index"] for row in batch["exits"]] == [7]
+        saved = batch["reduction"]
+        assert (saved["truncated"], saved["loop"], set(saved["predicted"].values())) == (0, 0, {0})
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_only_kept_exits_are_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    policy = Exclude((None, None, 0.5, None, 0.9, None))
+    save_trace(load_trace("vgg_w025_c10.npz").under(policy), tmp_path / "few.npz")
+    args = ["--batch", "1", "--samples", "2", "--clock", "thread", "--hw", "edge_npu.yaml"]
+    args += ["--trace", str(tmp_path / "few.npz"), "--out", str(tmp_path / "out"), "--json"]
+    content = json.loads(said(["latency", *VGG, *args], capfd)[0])
+    assert [row["exit_index"] for row in content["batches"][0]["exits"]] == [3, 5, 7]
+    assert len(content["exit_rates"]) == 3
+    assert content["policy"]["beta"] == [None, None, 0.5, None, 0.9, None]
+    expected = load_trace(tmp_path / "few.npz")
+    assert content["batches"][0]["reduction"]["predicted"]["macs"] == pytest.approx(1 - mean_macs(expected))
+
+
+def mean_macs(trace: ExitTrace) -> float:
+    """Of the path, as a share of the plain network."""
+    built = trace.workload.with_exits(trace.policy.kept(6))
+    paths = dict(zip((3, 5, 7), built.path_macs(), strict=True))
+    return float(np.mean([paths[i] for i in trace.exit_index.tolist()])) / built.backbone.path_macs()[-1]
 
 
 @pytest.mark.usefixtures("one_thread")

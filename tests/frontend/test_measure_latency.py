@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from math import comb, isnan
 from pathlib import Path
+from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ceesim.errors import OptionError
-from ceesim.exits.policy import DecisionCost
+from ceesim.exits.exclusion import Exclude
+from ceesim.exits.policy import DecisionCost, ExitPolicy
+from ceesim.exits.references import External, Never
 from ceesim.frontend.export import captured_program, export
 from ceesim.frontend.measure import joules
 from ceesim.frontend.measure.cuts import segments, truncated
 from ceesim.frontend.measure.joules import joules_per_call, rapl_meter
-from ceesim.frontend.measure.latency import measure_latency
+from ceesim.frontend.measure.latency import LatencyRun, measure_latency
 from ceesim.frontend.measure.perf_events import UnavailableError
 from ceesim.frontend.measure.plot import predicted_against_measured
 from ceesim.frontend.measure.predict import counted, score, simulated
@@ -176,17 +181,103 @@ def test_predictors_of_a_network() -> None:
     with torch.device("meta"):
         network = build_network("vggsmall", 10, width=0.25)
     workload = export(network, network.input_shape, name="vggsmall", num_classes=10, width=0.25)
-    macs = counted(workload, Convention.MACS)
+    exits = tuple(range(1, 7))
+    macs = counted(workload, Convention.MACS, exits)
     assert macs.path == tuple(map(float, workload.path_macs()))
     assert macs.truncated[-1] == macs.backbone
     assert all(alone <= passed for alone, passed in zip(macs.truncated, macs.path, strict=True))
-    npu = simulated(workload, "edge_npu.yaml", DecisionCost(compares=20, state_bits=10))
+    npu = simulated(workload, "edge_npu.yaml", exits, DecisionCost(compares=20, state_bits=10))
     assert npu.name == "edge_npu"
     assert npu.truncated[-1] == npu.backbone
     assert list(npu.truncated) == sorted(npu.truncated)
     at_the_end = (0.0,) * 6 + (1.0,)
     assert macs.reduction(at_the_end) == 1 - macs.path[-1] / macs.backbone
     assert npu.reduction(at_the_end) < 0  # the heads cost something
+
+
+def test_predictors_of_the_exits_that_are_kept() -> None:
+    with torch.device("meta"):
+        network = build_network("vggsmall", 10, width=0.25)
+    workload = export(network, network.input_shape, name="vggsmall", num_classes=10, width=0.25)
+    whole = counted(workload, Convention.MACS, tuple(range(1, 7)))
+    some = counted(workload, Convention.MACS, (2, 5))
+    assert some.truncated == tuple(whole.truncated[i - 1] for i in (2, 5, 7))
+    assert some.path == tuple(map(float, workload.with_exits((2, 5)).path_macs()))
+    cost = DecisionCost(compares=20, state_bits=10)
+    softmax = DecisionCost(compares=20, exponentials=10)
+    few, dear = (simulated(workload, "edge_npu.yaml", (2, 5), each) for each in (cost, softmax))
+    assert len(few.path) == 3
+    assert dear.path[0] > few.path[0]
+    assert dear.truncated == few.truncated
+    for none in (counted(workload, Convention.STD, ()), simulated(workload, "edge_npu.yaml", (), cost)):
+        assert none.reduction((1.0,)) == 0
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def measured(module: nn.Module, policy: ExitPolicy | None, shape: tuple[int, ...] = (1, 8, 8)) -> LatencyRun:
+    return measure_latency(
+        module,
+        shape,
+        device="cpu",
+        clock=Clock.THREAD,
+        batches=(1,),
+        num_samples=2,
+        energy_seconds=0.0,
+        threads=1,
+        policy=policy,
+    )
+
+
+@dataclass(frozen=True)
+class Watched(Exclude):
+    """Exclusion that says at which exits it was asked."""
+
+    asked: ClassVar[set[int]] = set()
+
+    def decide(self, exit_index: int, logits: Any, state: Any) -> Any:
+        self.asked.add(exit_index)
+        return Exclude.decide(self, exit_index, logits, state)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_heads_that_the_policy_drops_are_not_run() -> None:
+    module = build_network("vggsmall", 10, width=0.0625).eval()
+    run = measured(module, Watched((None, 0.5, None, None, 0.5, None)), (3, 32, 32))
+    assert [time.exit_index for time in run.times] == [2, 5, 7]
+    assert Watched.asked == {2, 5}
+    program = captured_program(module, (1, 3, 32, 32))
+    linears = [
+        sum(node.op == "call_function" and "linear" in str(node.target) for node in part.graph.nodes)
+        for part in segments(program, (2, 5))
+    ]
+    assert linears == [1, 1, 3]
+    carried: tuple[Tensor, ...] = (images := torch.randn(1, 3, 32, 32),)
+    with torch.no_grad():
+        expected = module(images)
+        for exit_index, part in zip((2, 5, 7), segments(program, (2, 5)), strict=True):
+            logits, *rest = results if isinstance(results := part(*carried), tuple) else (results,)
+            carried = tuple(rest)
+            assert torch.equal(logits, expected[exit_index - 1])
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_without_exits_the_loop_is_the_whole_network(branchy: nn.Module) -> None:
+    (end,) = measured(branchy, Never()).times
+    assert end.exit_index == 2
+    assert end.loop is end.truncated
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_decisions_taken_elsewhere_are_not_taken_again(branchy: nn.Module) -> None:
+    run = measured(branchy, External(DecisionCost(compares=6)))
+    assert [time.exit_index for time in run.times] == [1, 2]
+    assert "were taken elsewhere" in run.notes[0]
 
 
 def test_scores() -> None:

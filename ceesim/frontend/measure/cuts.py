@@ -21,13 +21,15 @@ def truncated(program: ExportedProgram, exit_index: int) -> fx.GraphModule:
     return _built(program, [nodes[program.graph_signature.user_inputs[0]]], _needed([output]), [output])
 
 
-def segments(program: ExportedProgram) -> tuple[fx.GraphModule, ...]:
+def segments(program: ExportedProgram, kept: Sequence[int] | None = None) -> tuple[fx.GraphModule, ...]:
     """One module per exit and one for the rest: (carried activations) → (logits, activations carried on).
 
-    The first takes the input; each takes what the one before it carries on. Together they compute every output.
+    The first takes the input; each takes what the one before it carries on. Together they compute every output of
+    `kept`, 1-based and in order, and the last; None: every output.
     """
     nodes = {node.name: node for node in program.graph.nodes}
-    outputs = [nodes[name] for name in program.graph_signature.user_outputs]
+    *heads, end = program.graph_signature.user_outputs
+    outputs = [nodes[name] for name in ([*heads, end] if kept is None else [*(heads[i - 1] for i in kept), end])]
     carried = [nodes[program.graph_signature.user_inputs[0]]]
     done: set[fx.Node] = set(carried)
     built = []

@@ -22,7 +22,7 @@ from ceesim.workload.network import Workload
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """What something says each exit costs, in a unit of its own; one entry per exit, the end last.
+    """What something says each exit costs, in a unit of its own; one entry per kept exit, the end last.
 
     Args:
         name: ``macs``, ``std``, or the hardware's.
@@ -55,32 +55,31 @@ class Score:
     mape_percent: float
 
 
-def counted(workload: Workload, convention: Convention) -> Predictor:
-    """A FLOP convention as predictor."""
+def counted(workload: Workload, convention: Convention, kept: Sequence[int]) -> Predictor:
+    """A FLOP convention as predictor of `workload` with the exits `kept` built in."""
     return Predictor(
         convention.value,
-        tuple(float(backbone_flops(workload.static(i), convention)) for i in range(1, workload.num_exits + 2)),
-        tuple(map(float, path_flops(workload, convention))),
+        tuple(float(backbone_flops(workload.static(i), convention)) for i in (*kept, workload.num_exits + 1)),
+        tuple(map(float, path_flops(workload.with_exits(kept), convention))),
         float(backbone_flops(workload, convention)),
     )
 
 
-def simulated(workload: Workload, hardware: str | Path, cost: DecisionCost) -> Predictor:
-    """A simulated hardware as predictor, in cycles, one input at a time.
+def simulated(workload: Workload, hardware: str | Path, kept: Sequence[int], cost: DecisionCost) -> Predictor:
+    """A simulated hardware as predictor of `workload` with the exits `kept` built in, in cycles, one input at a time.
 
     Raises:
         HardwareError, MappingError: if there is no such hardware, or the network does not fit it.
     """
     accelerator = load_hardware(hardware)
-    exits = range(1, workload.num_exits + 2)
 
     def end(network: Workload) -> float:
         return float(price_network(network, (), accelerator, cost).costs.latency_cycles[-1])
 
-    path = price_network(workload, tuple(exits)[:-1], accelerator, cost).costs.latency_cycles
+    path = price_network(workload, kept, accelerator, cost).costs.latency_cycles
     return Predictor(
         accelerator.name,
-        tuple(end(workload.static(i)) for i in exits),
+        tuple(end(workload.static(i)) for i in (*kept, workload.num_exits + 1)),
         tuple(map(float, path)),
         end(workload.backbone),
         batch=1,

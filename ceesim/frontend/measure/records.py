@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ceesim.exits.policy import ExitPolicy
 from ceesim.frontend.measure.audit import FlopsAudit
 from ceesim.frontend.measure.latency import ExitTime, LatencyRun
 from ceesim.frontend.measure.plot import predicted_against_measured
@@ -41,9 +42,18 @@ def flops_rows(found: FlopsAudit, workload: Workload) -> list[dict[str, Any]]:
 
 
 def latency_record(
-    workload: Workload, run: LatencyRun, predictors: Sequence[Predictor], rates: Sequence[float] | None
+    workload: Workload,
+    run: LatencyRun,
+    predictors: Sequence[Predictor],
+    rates: Sequence[float] | None,
+    policy: ExitPolicy | None = None,
 ) -> dict[str, Any]:
-    """Everything that was measured, compared, and not measured, as JSON holds it; times in seconds."""
+    """Everything that was measured, compared, and not measured, as JSON holds it; times in seconds.
+
+    Args:
+        rates: share of inputs that leave at each exit that was measured, the end last.
+        policy: under which they do.
+    """
     batches = dict.fromkeys(time.batch for time in run.times)
     return {
         "schema": "ceesim.validate.latency/1",
@@ -51,6 +61,7 @@ def latency_record(
         "width": workload.width,
         "num_classes": workload.num_classes,
         "machine": run.device,
+        "policy": None if policy is None else policy.to_json(),
         "exit_rates": list(rates) if rates is not None else None,
         "batches": [
             _batch([time for time in run.times if time.batch == batch], predictors, rates) for batch in batches
@@ -65,7 +76,7 @@ def _batch(times: Sequence[ExitTime], predictors: Sequence[Predictor], rates: Se
     scores = {predictor.name: score(predictor.truncated, medians) for predictor in predictors}
     return {
         "batch": batch,
-        "exits": [_exit(time, medians[-1], predictors) for time in times],
+        "exits": [_exit(time, position, medians[-1], predictors) for position, time in enumerate(times)],
         "scores": {name: asdict(found) for name, found in scores.items() if found},
         "reduction": None
         if rates is None
@@ -77,7 +88,7 @@ def _batch(times: Sequence[ExitTime], predictors: Sequence[Predictor], rates: Se
     }
 
 
-def _exit(time: ExitTime, end: float, predictors: Sequence[Predictor]) -> dict[str, Any]:
+def _exit(time: ExitTime, position: int, end: float, predictors: Sequence[Predictor]) -> dict[str, Any]:
     return {
         "exit_index": time.exit_index,
         "truncated_s": time.truncated.median,
@@ -86,7 +97,7 @@ def _exit(time: ExitTime, end: float, predictors: Sequence[Predictor]) -> dict[s
         "loop_interval_s": list(time.loop.interval),
         "joules": time.joules,
         "share": time.truncated.median / end,
-        "predicted_share": {p.name: p.truncated[time.exit_index - 1] / p.truncated[-1] for p in predictors},
+        "predicted_share": {p.name: p.truncated[position] / p.truncated[-1] for p in predictors},
     }
 
 
@@ -108,9 +119,9 @@ def write_latency(out: Path, run: LatencyRun, predictors: Sequence[Predictor], c
             {"batch": part["batch"], "exit_index": row["exit_index"], "truncated_s": row["truncated_s"]}
             | {"truncated_low_s": row["truncated_interval_s"][0], "truncated_high_s": row["truncated_interval_s"][1]}
             | {"loop_s": row["loop_s"], "joules": row["joules"]}
-            | {predictor.name: predictor.truncated[row["exit_index"] - 1] for predictor in predictors}
+            | {predictor.name: predictor.truncated[position] for predictor in predictors}
             for part in content["batches"]
-            for row in part["exits"]
+            for position, row in enumerate(part["exits"])
         ],
     )
     for part in content["batches"]:
