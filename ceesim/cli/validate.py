@@ -87,12 +87,13 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
     """
     source, workload, given = _loaded(network, options)
     from ceesim.frontend.measure.audit import audit
-    from ceesim.frontend.measure.records import flops_rows, write_csv
+    from ceesim.frontend.measure.records import csv_text, flops_rows
+    from ceesim.results.write import write_text
 
     found = audit(source.module, workload, device=options["device"], source=given)
     rows = flops_rows(found, workload)
     if out is not None:
-        write_csv(out, rows)
+        write_text(out, csv_text(rows))
     if as_json:
         totals = {"operations": found.total, "flop_counter": found.flop_counter, "notes": list(found.notes)}
         click.echo(json.dumps({"schema": "ceesim.validate.flops/1", **totals, "ops": rows}, indent=2))
@@ -146,7 +147,10 @@ def _print_flops(found: FlopsAudit) -> None:
     help="Repeat under the energy meter. Default: 0, off.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write samples and tables here. Default: no files."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write samples and tables into this folder. Default: no files.",
 )
 def latency(
     network: str,
@@ -170,6 +174,10 @@ def latency(
     Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5
     """
     batches = sizes(batch, "--batch", "1,8")
+    if out is not None:
+        from ceesim.frontend.measure.folder import check_place
+
+        check_place(out)
     source, workload, _ = _loaded(network, options)
     from rich.console import Console
     from rich.progress import Progress
@@ -203,8 +211,8 @@ def latency(
         )
     content = latency_record(workload, run, predictors, rates, None if inputs is None else policy)
     if out is not None:
-        write_latency(out, run, predictors, content)
-        click.echo(f"wrote {out}/samples.csv, exits.csv, validation.json, batch*.svg", err=True)
+        names = write_latency(out, run, predictors, content)
+        click.echo(f"wrote {', '.join(names)} into {out}", err=True)
     if as_json:
         click.echo(json.dumps(content, indent=2))
     else:

@@ -12,8 +12,10 @@ import torch
 from torch.utils.flop_counter import flop_registry
 
 from ceesim.cli import exit_code
+from ceesim.errors import OutputError
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
+from ceesim.frontend.measure.folder import write_files
 
 VGG = ["vggsmall", "--width", "0.25"]
 
@@ -93,6 +95,41 @@ def test_only_kept_exits_are_measured(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert content["policy"]["beta"] == [None, None, 0.5, None, 0.9, None]
     expected = load_trace(tmp_path / "few.npz")
     assert content["batches"][0]["reduction"]["predicted"]["macs"] == pytest.approx(1 - mean_macs(expected))
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert exit_code(["validate", "latency", "no such network", "--out", str(tmp_path / "out")]) == 1
+    err = capfd.readouterr().err
+    assert (
+        "out: the folder holds an earlier validation (got exits.csv, samples.csv, validation.json, batch1.svg)" in err
+    )
+    assert "fix: choose another --out" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_files_of_a_run_are_not_written_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Before anything is measured, or even loaded."""
+    for name, what in {"exits.csv": "files", "summary.json": "a run"}.items():
+        (tmp_path / name).write_text("mine")
+        err = said(["latency", "no such network", "--out", str(tmp_path)], capfd, code=1)[1]
+        assert f"the folder holds {what} (got " in err
+    assert "--out must be a folder" in said(["latency", *VGG, "--out", str(tmp_path / "exits.csv")], capfd, code=1)[1]
+    assert (tmp_path / "exits.csv").read_text() == "mine"
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write: "):
+        write_files(tmp_path / "out", {"samples.csv": "1", "no such folder/exits.csv": "2"})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write: "):
+        write_files(tmp_path / "file" / "out", {"samples.csv": "1"})
+    write_files(tmp_path / "deep" / "out", {"samples.csv": "1", "exits.csv": "2"})
+    assert {path.name for path in (tmp_path / "deep" / "out").iterdir()} == {"samples.csv", "exits.csv"}
+
+
+def test_rows_that_cannot_be_written_are_an_error_in_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    _, err = said(["flops", *VGG, "--out", str(tmp_path / "file" / "rows.csv")], capfd, code=1)
+    assert "rows.csv: cannot write: " in err
 
 
 def mean_macs(trace: ExitTrace) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import numpy as np
 
 from ceesim.exits.policy import ExitPolicy
 from ceesim.frontend.measure.audit import FlopsAudit
+from ceesim.frontend.measure.folder import EXITS, RECORD, SAMPLES, SCHEMA, write_files
 from ceesim.frontend.measure.latency import ExitTime, LatencyRun
 from ceesim.frontend.measure.plot import predicted_against_measured
 from ceesim.frontend.measure.predict import Predictor, score
@@ -56,7 +58,7 @@ def latency_record(
     """
     batches = dict.fromkeys(time.batch for time in run.times)
     return {
-        "schema": "ceesim.validate.latency/1",
+        "schema": SCHEMA,
         "network": workload.name,
         "width": workload.width,
         "num_classes": workload.num_classes,
@@ -101,46 +103,48 @@ def _exit(time: ExitTime, position: int, end: float, predictors: Sequence[Predic
     }
 
 
-def write_latency(out: Path, run: LatencyRun, predictors: Sequence[Predictor], content: Mapping[str, Any]) -> None:
-    """samples.csv, exits.csv, validation.json, and a plot per batch size."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_csv(
-        out / "samples.csv",
-        [
-            {"batch": time.batch, "exit_index": time.exit_index, "kind": kind, "sample": number, "seconds": seconds}
-            for time in run.times
-            for kind, samples in (("truncated", time.truncated), ("loop", time.loop))
-            for number, seconds in enumerate(samples.seconds)
-        ],
-    )
-    write_csv(
-        out / "exits.csv",
-        [
-            {"batch": part["batch"], "exit_index": row["exit_index"], "truncated_s": row["truncated_s"]}
-            | {"truncated_low_s": row["truncated_interval_s"][0], "truncated_high_s": row["truncated_interval_s"][1]}
-            | {"loop_s": row["loop_s"], "joules": row["joules"]}
-            | {predictor.name: predictor.truncated[position] for predictor in predictors}
-            for part in content["batches"]
-            for position, row in enumerate(part["exits"])
-        ],
-    )
+def write_latency(
+    out: Path, run: LatencyRun, predictors: Sequence[Predictor], content: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Write samples.csv, exits.csv, validation.json, and a plot per batch size; returns their names.
+
+    Raises:
+        OutputError: if they cannot be written, or stand in the way of files of such names.
+    """
+    samples = [
+        {"batch": time.batch, "exit_index": time.exit_index, "kind": kind, "sample": number, "seconds": seconds}
+        for time in run.times
+        for kind, samples in (("truncated", time.truncated), ("loop", time.loop))
+        for number, seconds in enumerate(samples.seconds)
+    ]
+    exits = [
+        {"batch": part["batch"], "exit_index": row["exit_index"], "truncated_s": row["truncated_s"]}
+        | {"truncated_low_s": row["truncated_interval_s"][0], "truncated_high_s": row["truncated_interval_s"][1]}
+        | {"loop_s": row["loop_s"], "joules": row["joules"]}
+        | {predictor.name: predictor.truncated[position] for predictor in predictors}
+        for part in content["batches"]
+        for position, row in enumerate(part["exits"])
+    ]
+    provenance = record({"machine": run.device}, packages=("torch", "numpy")).to_dict()
+    texts = {
+        SAMPLES: csv_text(samples),
+        EXITS: csv_text(exits),
+        RECORD: json.dumps({**content, "provenance": provenance}, indent=2) + "\n",
+    }
     for part in content["batches"]:
         names = part["exits"][0]["predicted_share"]
         shares = {name: [row["predicted_share"][name] for row in part["exits"]] for name in names}
         title = f"{content['network']}, width {content['width']:g}, batch {part['batch']}: {run.device['name']}"
         svg = predicted_against_measured(title, [row["share"] for row in part["exits"]], shares)
-        (out / f"batch{part['batch']}.svg").write_text(svg, encoding="utf-8")
-    provenance = record({"machine": run.device}, packages=("torch", "numpy")).to_dict()
-    (out / "validation.json").write_text(json.dumps({**content, "provenance": provenance}, indent=2) + "\n")
+        texts[f"batch{part['batch']}.svg"] = svg
+    write_files(out, texts)
+    return tuple(texts)
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line per row; the columns are those of the first.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line per row; the columns are those of the first."""
+    sheet = io.StringIO(newline="")
+    writer = csv.DictWriter(sheet, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return sheet.getvalue()
