@@ -34,7 +34,7 @@ def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which network, and on what."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables. Default: off."),
-        click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda or cuda:N. Default: cpu."),
+        click.option("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:N. Default: cpu."),
         click.option(
             "--input-shape",
             metavar="C,H,W",
@@ -53,12 +53,13 @@ def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload, dict[str, Any]]:
-    """The module on its device, its workload, and what makes the module again in another process."""
+def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload, str, dict[str, Any]]:
+    """The module on its device, its workload, that device, and what makes the module again in another process."""
     from ceesim.frontend import require_torch
 
     require_torch("ceesim validate")
     from ceesim.cli.notes import notes
+    from ceesim.frontend.distributed import choose_device
     from ceesim.frontend.export import SharedWeightsWarning, export
     from ceesim.frontend.source import load_source
 
@@ -68,10 +69,11 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
         "width": 1.0 if options["width"] is None else options["width"],
         "input_shape": sizes(options["input_shape"], "--input-shape", "3,32,32") if options["input_shape"] else None,
     }
-    source = load_source(**given, device=options["device"])
+    device = str(choose_device(options["device"]))
+    source = load_source(**given, device=device)
     with notes(SharedWeightsWarning):
         workload = export(source.module, source.input_shape, name=source.name, width=source.width)
-    return source, workload, given
+    return source, workload, device, given
 
 
 @command.command("flops")
@@ -85,12 +87,12 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
 
     Example: ceesim validate flops vggsmall --width 0.25
     """
-    source, workload, given = _loaded(network, options)
+    source, workload, device, given = _loaded(network, options)
     from ceesim.frontend.measure.audit import audit
     from ceesim.frontend.measure.records import csv_text, flops_rows
     from ceesim.results.write import write_text
 
-    found = audit(source.module, workload, device=options["device"], source=given)
+    found = audit(source.module, workload, device=device, source=given)
     rows = flops_rows(found, workload)
     if out is not None:
         write_text(out, csv_text(rows))
@@ -178,7 +180,7 @@ def latency(
         from ceesim.frontend.measure.folder import check_place
 
         check_place(out)
-    source, workload, _ = _loaded(network, options)
+    source, workload, device, _ = _loaded(network, options)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -200,8 +202,8 @@ def latency(
         run = measure_latency(
             source.module,
             source.input_shape,
-            device=options["device"],
-            clock=Clock.CUDA if options["device"].startswith("cuda") else Clock(clock),
+            device=device,
+            clock=Clock.CUDA if device.startswith("cuda") else Clock(clock),
             batches=batches,
             num_samples=samples,
             energy_seconds=energy,

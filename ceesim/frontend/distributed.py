@@ -24,14 +24,18 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         index = int(os.environ.get("LOCAL_RANK", "0"))
         return torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
+    expected = "auto, cpu, cuda or cuda:N"
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError(f"{device.type} is not supported")
+    except RuntimeError:
+        raise OptionError("no such device", where="--device", got=name, expected=expected) from None
+    if device.type not in ("cpu", "cuda"):
+        raise OptionError("no such device", where="--device", got=name, expected=expected)
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise OptionError(f"no such device: {reason}", where="--device", got=name, expected="auto, cpu, cuda") from None
+        raise OptionError(f"no such device: {reason}", where="--device", got=name, expected=expected) from None
     return device
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ceesim.errors import CeesimError, OptionError
+from ceesim.frontend.distributed import choose_device
 from ceesim.frontend.models import NETWORKS, build_network
 
 
@@ -52,17 +53,14 @@ def load_source(
         num_classes: of shipped networks; 10 if not given.
         width: of shipped networks.
         input_shape: of the user's module; not needed if it has an attribute of that name, as every ExitNetwork does.
-        device: where parameters are made, by seed 0; "meta" makes none, unless the user's code needs them.
+        device: where parameters are made, by seed 0, as `choose_device` takes it; "meta" makes none, unless the user's
+            code needs them.
 
     Raises:
         OptionError: if there is no such network, file, name or device, or an option does not belong to it.
     """
-    if not device.startswith(("cpu", "cuda", "meta")):
-        raise OptionError("no such device", got=device, expected="cpu, cuda or cuda:N")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise OptionError("PyTorch sees no CUDA device", got=device, fix="measure on cpu")
     place, _, name = source.rpartition(":")
-    with torch.device(device), torch.random.fork_rng():
+    with torch.device(device) if device == "meta" else choose_device(device), torch.random.fork_rng():
         torch.manual_seed(0)
         if not place:
             return _shipped(source, num_classes, width, input_shape)

@@ -150,10 +150,15 @@ def test_latency_in_tables(capfd: pytest.CaptureFixture[str]) -> None:
     assert err == "" or err.startswith("note: energy not measured: ")
 
 
+DEVICES = "expected auto, cpu, cuda or cuda:N"
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["flops", "vit", "--device", "tpu"], "error: no such device (got tpu; expected cpu, cuda or cuda:N)"),
+        (["flops", "vit", "--device", "tpu"], f"error: --device: no such device (got tpu; {DEVICES})"),
+        (["flops", "vit", "--device", "cpux"], f"error: --device: no such device (got cpux; {DEVICES})"),
+        (["latency", "vit", "--device", "meta"], f"error: --device: no such device (got meta; {DEVICES})"),
         (["latency", *VGG, "--batch", "1,x"], "error: --batch: not a list of sizes (got 1,x"),
         (["latency", *VGG, "--clock", "thread", "--threads", "2"], "error: one thread's processor time is not that"),
         (
@@ -170,7 +175,10 @@ def test_errors_in_words(args: list[str], message: str, capfd: pytest.CaptureFix
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_no_cuda_device_is_said(capfd: pytest.CaptureFixture[str]) -> None:
-    assert "error: PyTorch sees no CUDA device" in said(["flops", "vit", "--device", "cuda"], capfd, code=1)[1]
+    err = said(["flops", "vit", "--device", "cuda"], capfd, code=1)[1]
+    assert "error: --device: no such device: " in err
+    assert "CUDA" in err
+    assert f"(got cuda; {DEVICES})" in err
 
 
 def test_without_torch_the_extra_is_named(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,13 @@ def test_ncu_that_may_not_count(script: str, message: str, tmp_path: Path, monke
         ncu.measure({"source": "vggsmall"})
 
 
+def test_ncu_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ncu, "_TIMEOUT_SECONDS", 0.2)
+    fake_ncu(tmp_path, monkeypatch, "exec sleep 60")
+    with pytest.raises(UnavailableError, match=r"not done after 0\.2 s"):
+        ncu.measure({"source": "vggsmall"})
+
+
 def test_ncu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UnavailableError, match="need ncu"):

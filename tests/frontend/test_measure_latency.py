@@ -156,10 +156,16 @@ def rapl(root: Path, *packages: tuple[int, int]) -> None:
         (root / f"intel-rapl:{number}:0").mkdir()  # a part of the package, not to be counted twice
 
 
-def test_packages_are_summed(tmp_path: Path) -> None:
-    rapl(tmp_path, (1_500_000, 10_000_000), (500_000, 10_000_000))
-    read, wraps_at = rapl_meter(tmp_path)
-    assert (read(), wraps_at) == (2.0, 20.0)
+def test_every_package_wraps_on_its_own(tmp_path: Path) -> None:
+    rapl(tmp_path, (9_500_000, 10_000_000), (500_000, 30_000_000))
+    read, ranges = rapl_meter(tmp_path)
+    before = read()
+    assert (before, ranges) == ((9.5, 0.5), (10.0, 30.0))
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("500000")  # 1 J, over its end
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("2500000")  # 2 J
+    assert joules.used(before, read(), ranges) == 3.0
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("250000")  # 29.75 J, over its own
+    assert joules.used(before, read(), ranges) == 30.75
 
 
 def test_no_meter_is_said(tmp_path: Path) -> None:
@@ -168,12 +174,12 @@ def test_no_meter_is_said(tmp_path: Path) -> None:
 
 
 def test_energy_is_per_call_and_survives_the_wrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = iter((8.0, 3.0))
-    monkeypatch.setattr(joules, "rapl_meter", lambda: (lambda: next(readings), 10.0))
+    readings = iter(((8.0, 1.0), (3.0, 2.0)))
+    monkeypatch.setattr(joules, "rapl_meter", lambda: (lambda: next(readings), (10.0, 90.0)))
     ticks = iter((0.0, 0.0, 1.0, 2.0, 3.0))
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
     calls = []
-    assert joules_per_call(lambda: calls.append(1), device="cpu", seconds=2.0) == 5.0 / 2
+    assert joules_per_call(lambda: calls.append(1), device="cpu", seconds=2.0) == 6.0 / 2
     assert len(calls) == 3  # one to warm up
 
 

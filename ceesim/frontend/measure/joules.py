@@ -10,11 +10,14 @@ import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 
 from ceesim.frontend.measure.perf_events import UnavailableError
+
+Joules: TypeAlias = tuple[float, ...]
+"""One number per counter of a device."""
 
 _POWERCAP: Final = Path("/sys/class/powercap")
 
@@ -25,7 +28,7 @@ def joules_per_call(call: Callable[[], object], *, device: str, seconds: float) 
     Raises:
         UnavailableError: if the device has no meter that may be read.
     """
-    read, wraps_at = nvml_meter(torch.device(device).index or 0) if device.startswith("cuda") else rapl_meter()
+    read, ranges = nvml_meter(torch.device(device).index or 0) if device.startswith("cuda") else rapl_meter()
     call()
     finish: Callable[[], object] = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     finish()
@@ -34,12 +37,17 @@ def joules_per_call(call: Callable[[], object], *, device: str, seconds: float) 
         call()
         num_calls += 1
     finish()
-    used = read() - before
-    return (used if used >= 0 else used + wraps_at) / num_calls
+    return used(before, read(), ranges) / num_calls
 
 
-def rapl_meter(root: Path = _POWERCAP) -> tuple[Callable[[], float], float]:
-    """A reading in joules of all processor packages together, and where it wraps.
+def used(before: Joules, after: Joules, ranges: Joules) -> float:
+    """What all counters counted between two readings; one that is lower than before has wrapped, once."""
+    counted = [last - first for first, last in zip(before, after, strict=True)]
+    return sum(each if each >= 0 else each + largest for each, largest in zip(counted, ranges, strict=True))
+
+
+def rapl_meter(root: Path = _POWERCAP) -> tuple[Callable[[], Joules], Joules]:
+    """A reading of every processor package, and where each wraps.
 
     Raises:
         UnavailableError: if there are none, or they may not be read.
@@ -48,20 +56,19 @@ def rapl_meter(root: Path = _POWERCAP) -> tuple[Callable[[], float], float]:
     packages = [package for package in packages if package.name.count(":") == 1]
     if not packages:
         raise UnavailableError("no energy counter (RAPL) on this machine")
-    counters = [package / "energy_uj" for package in packages]
 
-    def read() -> float:
+    def read(name: str = "energy_uj") -> Joules:
         try:
-            return sum(int(counter.read_text()) for counter in counters) * 1e-6
+            return tuple(int((package / name).read_text()) * 1e-6 for package in packages)
         except PermissionError:
-            raise UnavailableError(f"no permission to read {counters[0]}") from None
+            raise UnavailableError(f"no permission to read {packages[0] / name}") from None
 
     read()
-    return read, sum(int((package / "max_energy_range_uj").read_text()) for package in packages) * 1e-6
+    return read, read("max_energy_range_uj")
 
 
-def nvml_meter(index: int) -> tuple[Callable[[], float], float]:
-    """A reading in joules of GPU `index` since its driver was loaded; it does not wrap.
+def nvml_meter(index: int) -> tuple[Callable[[], Joules], Joules]:
+    """A reading of GPU `index` since its driver was loaded; it does not wrap.
 
     Raises:
         UnavailableError: without NVIDIA's driver, or on a GPU without an energy counter (before Volta).
@@ -75,12 +82,12 @@ def nvml_meter(index: int) -> tuple[Callable[[], float], float]:
     if opened != 0:
         raise UnavailableError(f"NVML returned {opened} for GPU {index}")
 
-    def read() -> float:
+    def read() -> Joules:
         millijoules = ctypes.c_ulonglong()
         returned = library.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
         if returned != 0:
             raise UnavailableError(f"GPU {index} has no energy counter (NVML returned {returned})")
-        return millijoules.value * 1e-3
+        return (millijoules.value * 1e-3,)
 
     read()
-    return read, 0.0
+    return read, (0.0,)

@@ -45,7 +45,7 @@ def measure(source: Mapping[str, Any]) -> tuple[OpKernels, ...]:
         source: keyword arguments of `load_source`.
 
     Raises:
-        UnavailableError: if ncu is not installed or not allowed to read the counters.
+        UnavailableError: if ncu is not installed, not allowed to read the counters, or not done within an hour.
         OutputError: if its output cannot be read.
     """
     program = shutil.which("ncu")
@@ -53,13 +53,16 @@ def measure(source: Mapping[str, Any]) -> tuple[OpKernels, ...]:
         raise UnavailableError("executed operations on CUDA need ncu (Nsight Compute) on the path")
     options = ["--csv", "--print-units", "base", "--clock-control", "none", "--profile-from-start", "off"]
     replay = [sys.executable, "-m", "ceesim.frontend.measure.replay", json.dumps(dict(source))]
-    done = subprocess.run(
-        [program, *options, "--metrics", _METRICS, *replay],
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [program, *options, "--metrics", _METRICS, *replay],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"ncu was not done after {_TIMEOUT_SECONDS} s") from None
     if done.returncode != 0 or "ERR_NVGPUCTRPERM" in done.stdout + done.stderr:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["nothing"]
         raise UnavailableError(f"ncu failed: {said[0]}")
