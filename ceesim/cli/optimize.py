@@ -79,6 +79,7 @@ def command(
     --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.headline import headline, network_text
     from ceesim.cli.notes import note_supplies, notes
     from ceesim.cli.sweep_page import Bar, print_failures
     from ceesim.exits.pair import check_pair
@@ -153,7 +154,8 @@ def command(
             files = [find(hw, Shelf.HARDWARE), *(find(name, Shelf.TRACES) for name in (val, test))]
             made = record({"command": "optimize"}, files + ([] if space is None else [Path(space)]), seed=seed)
             onward = storage.name if stopped is not None and storage is not None else None
-            told = {"identity": task.identity, _GOES_ON_IN: onward, "provenance": made.to_dict()}
+            network = network_text(tested.workload)
+            told = {"identity": task.identity, "network": network, _GOES_ON_IN: onward, "provenance": made.to_dict()}
             write_text(manifest_path(out), json_text(told))
         except OutputError as problem:
             unwritten = problem
@@ -163,6 +165,7 @@ def command(
         tried = format_count(found.num_measured, "measured design")
         repeated = f" ({format_count(found.num_repeated, 'proposal')} repeated one)" if found.num_repeated else ""
         verb = "is" if len(best) == 1 else "are"
+        click.echo(headline(tested, hw))
         click.echo(f"{len(best):,} of {tried}{repeated} {verb} beaten by no other; chosen on {val}, reported on {test}")
         for line in _page(best, table):
             click.echo(line)

@@ -96,6 +96,7 @@ def command(
 
     Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
     """
+    from ceesim.cli.headline import headline
     from ceesim.exits.exclusion import ODDS
     from ceesim.exits.identity import identity
     from ceesim.exits.outcome import outcome
@@ -146,7 +147,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"policy": found.to_json(), **content}, indent=2, ensure_ascii=False))
     else:
-        click.echo(_headline(fitted, hw))
+        click.echo(headline(fitted, hw))
         click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
         if against is not None:
             click.echo(_against(against))
@@ -217,11 +218,6 @@ def _record(result: Outcome) -> dict[str, object]:
 
 
 _UNITS = {"macs": "MACs", "flops": "FLOPs (std)", "latency": "cycles", "energy": "pJ", "dram_bytes": "DRAM bytes"}
-
-
-def _headline(trace: ExitTrace, hw: str | None) -> str:
-    width = f" at width {trace.workload.width:g}" if trace.workload.width != 1 else ""
-    return f"{trace.workload.name}{width} on {trace.dataset}{'' if hw is None else f', priced on {hw}'}"
 
 
 def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:

@@ -61,6 +61,7 @@ def command(
     Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
     """
     from ceesim.cli.first_use import tell_of_first_use
+    from ceesim.cli.headline import headline
     from ceesim.cli.notes import note_supplies, notes
     from ceesim.cli.sweep_page import Bar, duration, print_findings
     from ceesim.exits.choice import choose_policy
@@ -136,5 +137,7 @@ def command(
             err=True,
         )
     finish(table, sweep.types(experiment, designs))
-    print_findings(out, as_json)
+    if not as_json:
+        click.echo(headline(inputs, hw))
+    print_findings(out, as_json, {"network": inputs.workload.name, "width": inputs.workload.width})
     return FAILED_POINTS if table.num_failed else 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ceesim.explore.pareto import Findings
     from ceesim.explore.reasons import Failure
@@ -68,14 +68,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.0f} h"
 
 
-def print_findings(out: Path, as_json: bool) -> None:
-    """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves."""
+def print_findings(out: Path, as_json: bool, swept: Mapping[str, Any] | None = None) -> None:
+    """Print what the table at `out` shows: failures by reason, the front, the knee, and what each knob moves.
+
+    Args:
+        swept: what the JSON object says first.
+    """
     from ceesim.explore.frame import SweepTable
     from ceesim.explore.pareto import COMPARED, METRICS_READ, findings
 
     found = findings(SweepTable(out, METRICS_READ))
     if as_json:
         record: dict[str, Any] = {
+            **(swept or {}),
             "num_points": found.num_points,
             "num_failed": found.num_failed,
             "objectives": list(found.objectives),

@@ -97,21 +97,29 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
     if out is not None:
         write_text(out, csv_text(rows))
     if as_json:
+        about = {
+            "network": found.network,
+            "width": workload.width,
+            "num_classes": workload.num_classes,
+            "device": found.device,
+        }
         totals = {"operations": found.total, "flop_counter": found.flop_counter, "notes": list(found.notes)}
-        click.echo(json.dumps({"schema": "ceesim.validate.flops/1", **totals, "ops": rows}, indent=2))
+        click.echo(json.dumps({"schema": "ceesim.validate.flops/1", **about, **totals, "ops": rows}, indent=2))
     else:
-        _print_flops(found)
+        _print_flops(found, workload)
     if found.differences:
         raise WorkloadError("counts differ:\n" + "\n".join(f"- {line}" for line in found.differences), where=network)
 
 
-def _print_flops(found: FlopsAudit) -> None:
+def _print_flops(found: FlopsAudit, workload: Workload) -> None:
     from rich.markup import escape
 
+    from ceesim.cli.headline import network_text
     from ceesim.results.terminal import console_of
 
     console = console_of(200)
-    console.print(f"[bold]{escape(found.network)}[/bold] on {found.device}: operations of one input, 2 per MAC\n")
+    network = escape(network_text(workload))
+    console.print(f"[bold]{network}[/bold] on {found.device}: operations of one input, 2 per MAC\n")
     table = _table(2, "op", "kind", "ours", "FlopCounterMode", "profiler", "executed", "executed/ours", "kernels")
     for row in found.rows:
         ratio = f"{row.executed_ratio:.3f}" if row.executed_ratio is not None else "–"

@@ -64,7 +64,11 @@ def designs_section(path: Path, name: str) -> Section:
     if found.objectives and turned:
         parts.append(parallel(tested, found, turned))
     lost = float((table[f"{VALIDATION}{_ACCURACY}"] - table[f"{TEST}{_ACCURACY}"]).mean())
-    told = {"knobs": turned, "compared by": [measure_of(each).name for each in found.objectives]}
+    told = {
+        "network": _network(record),
+        "knobs": turned,
+        "compared by": [measure_of(each).name for each in found.objectives],
+    }
     return Section(
         name=name,
         title=f"Designs {path.name}",
@@ -74,6 +78,12 @@ def designs_section(path: Path, name: str) -> Section:
         parts=parts,
         record=json.dumps(record, indent=1, ensure_ascii=False) if record else "",
     )
+
+
+def _network(record: dict[str, Any]) -> list[str]:
+    """With its width, as the manifest says; those of earlier tables do not."""
+    network = record.get("network")
+    return [network] if isinstance(network, str) else []
 
 
 def _read(path: Path) -> pandas.DataFrame:

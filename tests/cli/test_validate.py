@@ -28,6 +28,7 @@ def said(args: list[str], capfd: pytest.CaptureFixture[str], code: int = 0) -> t
 
 def test_flops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, _ = said(["flops", *VGG, "--out", str(tmp_path / "rows.csv")], capfd)
+    assert out.startswith("vggsmall at width 0.25 on cpu: operations of one input")
     assert "total: 78,460,672 here, 78,460,672 by FlopCounterMode" in out
     with (tmp_path / "rows.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -39,7 +40,9 @@ def test_flops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_difference_is_an_error(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(flop_registry, torch.ops.aten.addmm, lambda *_, **__: 1)
     out, err = said(["flops", *VGG, "--json"], capfd, code=1)
-    assert json.loads(out)["operations"] == 78_460_672
+    content = json.loads(out)
+    assert content["operations"] == 78_460_672
+    assert (content["network"], content["width"], content["device"]) == ("vggsmall", 0.25, "cpu")
     assert "error: vggsmall: counts differ:\n- heads.0.linear: 640 here, 1 by PyTorch" in err
 
 

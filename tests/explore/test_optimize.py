@@ -27,6 +27,7 @@ from ceesim.explore.optimize import (
     tally,
 )
 from ceesim.explore.pareto import OBJECTIVES, findings
+from ceesim.explore.report_designs import designs_section
 from ceesim.explore.space import hardware_settings
 from ceesim.explore.sweep import sweep
 from ceesim.hardware.load import override
@@ -219,6 +220,7 @@ def test_designs_that_failed_are_listed_and_the_exit_code_says_so(
     out, err = capsys.readouterr()
     assert out.startswith("1 design failed:\n  1 design (trial ")
     assert "buffers.weight: " in out
+    assert "\nchain on made up, priced on " in out
     assert "of 3 measured designs" in out
     assert err == ""
     assert command(tmp_path, *FAILING, "--json") == 3
@@ -280,6 +282,31 @@ def interrupted_at(trial: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     whole = Task.design
     monkeypatch.setattr(Task, "design", design)
+
+
+def test_the_page_and_the_report_say_the_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hw, test = files(tmp_path)
+    val, out = tmp_path / "val.npz", tmp_path / "best.csv"
+    for path, made in ((val, trace(80, seed=7, split="val")), (Path(test), trace())):
+        save_trace(replace(made, workload=replace(made.workload, width=0.5)), path)
+    words = ["--hw", hw, "--trace", str(val), "--test", test, "--set", "array.rows=2,4", "--out", str(out)]
+    assert exit_code(["optimize", *words]) == 0
+    assert f"chain at width 0.5 on made up, priced on {hw}\n" in capsys.readouterr().out
+    assert dict(designs_section(out, "designs1").facts)["network"] == "chain at width 0.5"
+
+
+@pytest.mark.parametrize("width", [1.0, 0.5])
+def test_a_sweep_says_the_width(width: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hw, test = files(tmp_path)
+    made = trace()
+    save_trace(replace(made, workload=replace(made.workload, width=width)), Path(test))
+    words = ["sweep", "--hw", hw, "--trace", test, "--set", "array.rows=2,4", "--out", str(tmp_path / "table.csv")]
+    assert exit_code(words) == 0
+    said = "chain" if width == 1 else "chain at width 0.5"
+    assert capsys.readouterr().out.startswith(f"{said} on made up, priced on {hw}\n")
+    assert exit_code([*words, "--resume", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["network"], found["width"]) == ("chain", width)
 
 
 def test_the_bar_knows_how_many_there_will_be(
