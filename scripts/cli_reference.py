@@ -26,8 +26,17 @@ def reference() -> str:
         for name in COMMANDS:
             command = group.get_command(context, name)
             assert command is not None
-            parts.append(f"## ceesim {name}\n\n```text\n{_help(command, name)}\n```\n")
+            parts += _parts(command, name, "##")
     return "\n".join(parts)
+
+
+def _parts(command: click.Command, name: str, level: str) -> list[str]:
+    """A command and, one level down, the commands below it."""
+    parts = [f"{level} ceesim {name}\n\n```text\n{_help(command, name)}\n```\n"]
+    if isinstance(command, click.Group):
+        for below, each in command.commands.items():
+            parts += _parts(each, f"{name} {below}", f"{level}#")
+    return parts
 
 
 def _help(command: click.Command, name: str) -> str:

@@ -73,13 +73,14 @@ class _Table(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=_Table, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(
+    cls=_Table,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Example: ceesim run --hw edge_npu.yaml --trace vgg_c10.npz",
+)
 @click.version_option(__version__, prog_name="ceesim", message="%(prog)s %(version)s")
 def group() -> None:
-    """What dynamic inference is worth on real hardware: early-exit networks in cycles and joules.
-
-    Example: ceesim run --hw edge_npu.yaml --trace vgg_c10.npz
-    """
+    """What dynamic inference is worth on real hardware: early-exit networks in cycles and joules."""
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ceesim.exits.trace import ExitTrace
 
 
-@click.command("capture")
+@click.command("capture", epilog="Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--data", help="A directory, a tar, cifar10, cifar100, fashion-mnist or digits [default: none].")
 @click.option("--data-name", help="What results call the data set [default: as in training].")
@@ -49,8 +49,6 @@ def command(
 
     A folder that `ceesim train` wrote stands for the checkpoint.pt in it. SOURCE may also be a trace with logits: with
     --policy it is written again under that policy, without running anything, and without torch.
-
-    Example: ceesim capture vgg_w025_c10.npz --policy never --out everybody_stays.npz
     """
     from ceesim.cli.notes import notes
     from ceesim.exits.choice import choose_policy

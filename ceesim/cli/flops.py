@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ceesim.workload.network import Workload
 
 
-@click.command()
+@click.command(epilog="Example: ceesim flops vgg_w025_c10.npz --convention std")
 @click.argument("source", metavar="NETWORK|TRACE")
 @click.option(
     "--num-classes", type=click.IntRange(2, 10**6), metavar="COUNT", help="Classes of a shipped network. Default: 10."
@@ -40,8 +40,6 @@ def command(
 
     NETWORK is a shipped one (alexnet, vggsmall, resnet50, mobilenetv2, vit) or your own module, as FILE.py:NAME or
     package.module:NAME; both need the extra torch. TRACE is an .npz, which carries its network and needs nothing.
-
-    Example: ceesim flops vgg_w025_c10.npz --convention std
     """
     from ceesim.workload.flops import Convention
 

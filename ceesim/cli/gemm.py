@@ -19,7 +19,9 @@ _SIZES = ("m", "k", "n")
 _DEFAULTS = {"rows": "16", "cols": "16", "dataflow": "ws", "profile": "textbook"}
 
 
-@click.command()
+@click.command(
+    epilog="Example: ceesim gemm --m 1024 --k 1152 --n 128 --rows 16 --cols 16 --dataflow ws --profile textbook"
+)
 @click.option(
     "--m", metavar="COUNT", help="Rows of the product (output pixels). Default: none, needed without --table."
 )
@@ -55,8 +57,6 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
     compute_cycles is the whole product, untiled; fold_cycles one full fold alone; interval_cycles what each fold
     adds when another follows. With --hw the operands also come from DRAM and the result goes back, in tiles:
     total_cycles and dram_bytes.
-
-    Example: ceesim gemm --m 1024 --k 1152 --n 128 --rows 16 --cols 16 --dataflow ws --profile textbook
     """
     from ceesim.files import check_apart, check_folder
     from ceesim.mapping.gemm_table import COLUMNS, array_cells, priced, product_of, read_products

@@ -28,7 +28,7 @@ _OTHERS = {".pt": "epochs.csv tells how it went, and ceesim capture makes a trac
 """What to do with files of other kinds."""
 
 
-@click.command()
+@click.command(epilog="Example: ceesim inspect edge_npu.yaml")
 @click.argument("file")
 @click.option(
     "--set",
@@ -42,8 +42,6 @@ def command(file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what FILE holds: a hardware (.yaml), a trace (.npz), a policy (.json), by path or as shipped, or a result.
 
     A hardware shows its price list of energy, each price with its source. A result is a summary.json or its folder.
-
-    Example: ceesim inspect edge_npu.yaml
     """
     kind = Path(file).suffix or _kind_of_shipped(file)
     if kind in {".yaml", ".yml"}:

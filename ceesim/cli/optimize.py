@@ -22,7 +22,10 @@ _GOES_ON_IN: Final = "goes_on_in"
 """In the manifest of a table that an interrupt left: the name of the storage; None: all trials were done, or lost."""
 
 
-@click.command()
+@click.command(
+    epilog="Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz "
+    "--set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20"
+)
 @click.option("--hw", required=True, metavar="H", help="Hardware YAML to start from; a bare name may be a shipped one.")
 @click.option("--trace", "val", required=True, metavar="VAL", help="Trace with logits to choose by: validation data.")
 @click.option("--test", required=True, metavar="TEST", help="Trace of the same network to report on: test data.")
@@ -74,9 +77,6 @@ def command(
 
     Designs that cannot be built or mapped are listed with their reasons, and the exit code is then 3. Ctrl-C ends the
     search: what it found so far is reported, and with --storage the same command goes on from there.
-
-    Example: ceesim optimize --hw edge_npu.yaml --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz
-    --set array.rows,array.cols=8:32:8 --tolerance 0,0.02 --trials 20
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.headline import headline, network_text

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 )
 @click.option("--hw", required=True, metavar="H", help="Hardware YAML; a bare name may be a shipped one.")
 @click.option("--trace", required=True, metavar="T", help="Trace npz; a bare name may be a shipped one.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable.")
-@click.option("--policy", metavar="FILE|NAME", help="Decide by this policy instead of the trace's own.")
-@click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit, 0 to 1.")
-@click.option("--threshold", metavar="T,T,…", help="What other policies go by: one for all exits, or one per exit.")
-@click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable. Default: none."
+)
+@click.option("--policy", metavar="FILE|NAME", help="Who decides. Default: the trace's own policy.")
+@click.option("--beta", metavar="B,B,…", help="With --policy exclude or ratio: one β per exit, 0 to 1. Default: none.")
+@click.option(
+    "--threshold", metavar="T,T,…", help="What other policies go by: one for all exits, or one per exit. Default: none."
+)
+@click.option(
+    "--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by. Default: none."
+)
 @click.option(
     "--engine",
     type=click.Choice(["simpy", "compiled"]),
@@ -39,16 +45,21 @@ if TYPE_CHECKING:
     "--dram-trace",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write every DRAM burst of an input that runs to the end.",
+    help="Write every DRAM burst of an input that runs to the end. Default: no file.",
 )
 @click.option(
     "--dram-trace-format",
     type=click.Choice(["ramulator2", "dramsim3"]),
     help="Who is to read --dram-trace: Ramulator 2 (LoadStoreTrace) or DRAMsim3. Default: by the suffix of FILE.",
 )
-@click.option("--out", callback=lambda *given: _folder(given[-1]), metavar="DIR", help="Write the result files here.")
+@click.option(
+    "--out",
+    callback=lambda *given: _folder(given[-1]),
+    metavar="DIR",
+    help="Write the result files into this folder. Default: no files.",
+)
 @click.option("--parquet", is_flag=True, help="With --out: write inputs.parquet beside inputs.csv. Default: off.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the page. Default: off.")
 def command(
     hw: str,
     trace: str,

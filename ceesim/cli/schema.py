@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command()
+@click.command(epilog="Example: ceesim schema > hardware.schema.json")
 @click.option(
     "--format",
     "form",
@@ -29,8 +29,6 @@ def command(form: str, record: str) -> None:
 
     An editor that knows YAML schemas completes and checks keys from it: put the output in a file, and
     `# yaml-language-server: $schema=hardware.schema.json` on the first line of the hardware file.
-
-    Example: ceesim schema > hardware.schema.json
     """
     if record == "hardware":
         from ceesim.hardware.schema import json_schema, reference

@@ -22,7 +22,10 @@ _POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", 
 """As `exits.search.SEARCHABLE`, which --help need not import."""
 
 
-@click.command()
+@click.command(
+    epilog="Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz "
+    "--tolerance 0.02 --out policy.json"
+)
 @click.option("--trace", "val", required=True, metavar="FILE", help="Trace with logits to fit on: validation data.")
 @click.option("--test", required=True, metavar="FILE", help="Trace of the same network to report on: test data.")
 @click.option(
@@ -92,10 +95,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Find thresholds on a validation trace, and say on a test trace what they are worth.
-
-    Example: ceesim search --trace vgg_w025_c10_val.npz --test vgg_w025_c10.npz --tolerance 0.02 --out policy.json
-    """
+    """Find thresholds on a validation trace, and say on a test trace what they are worth."""
     from ceesim.cli.headline import headline
     from ceesim.exits.exclusion import ODDS
     from ceesim.exits.identity import identity

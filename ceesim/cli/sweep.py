@@ -15,7 +15,10 @@ FAILED_POINTS: Final = 3
 """Exit code: finished, but some points failed."""
 
 
-@click.command()
+@click.command(
+    epilog="Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz "
+    "--set array.rows,array.cols=8:32:8 --out sweep.csv"
+)
 @click.option("--hw", required=True, metavar="H", help="Hardware YAML; a bare name may be a shipped one.")
 @click.option("--trace", required=True, metavar="T", help="Trace npz; a bare name may be a shipped one.")
 @click.option(
@@ -28,12 +31,16 @@ FAILED_POINTS: Final = 3
 )
 @click.option("--space", metavar="FILE", help="Design space in YAML; --set replaces its keys. Default: none.")
 @click.option("--policy", metavar="FILE", help="policy.json to decide by. Default: the trace's own policy.")
-@click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@click.option(
+    "--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by. Default: none."
+)
 @scenario_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Table to write: .csv or .parquet.")
 @click.option("--resume", is_flag=True, help="Continue the table of the same sweep, if there is one. Default: off.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes on this machine. Default: one per core.")
-@click.option("--dask", metavar="ADDRESS", help="Scheduler of a dask cluster to use instead, like tcp://host:8786.")
+@click.option(
+    "--dask", metavar="ADDRESS", help="Scheduler of a dask cluster to use instead, like tcp://host:8786. Default: none."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON. Default: off.")
 def command(
     hw: str,
@@ -57,8 +64,6 @@ def command(
     A point that cannot be built or mapped, or cannot serve the arrivals of the scenario, is a row with its reason, and
     the exit code is then 3. A sweep that was
     stopped goes on with --resume.
-
-    Example: ceesim sweep --hw edge_npu.yaml --trace vgg_w025_c10.npz --set array.rows,array.cols=8:32:8 --out sweep.csv
     """
     from ceesim.cli.first_use import tell_of_first_use
     from ceesim.cli.headline import headline

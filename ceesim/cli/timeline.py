@@ -16,10 +16,20 @@ from ceesim.errors import OptionError
 )
 @click.option("--hw", required=True, metavar="H", help="Hardware YAML; a bare name may be a shipped one.")
 @click.option("--trace", required=True, metavar="T", help="Trace npz; a bare name may be a shipped one.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a hardware key; repeatable. Default: none."
+)
 @click.option("--exit", "exit_index", type=int, metavar="I", help="Leave at this exit, from 1. Default: never leave.")
-@click.option("--input", "input_index", type=int, metavar="N", help="Leave where this input of the trace does, from 0.")
-@click.option("--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by.")
+@click.option(
+    "--input",
+    "input_index",
+    type=int,
+    metavar="N",
+    help="Leave where this input of the trace does, from 0. Default: none.",
+)
+@click.option(
+    "--rates", metavar="VAL", help="Validation trace whose exit rates `residency: auto` goes by. Default: none."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

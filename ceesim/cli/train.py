@@ -24,7 +24,11 @@ _CHANGES: Final = (
 )
 
 
-@click.command("train")
+@click.command(
+    "train",
+    epilog="Example: ceesim train vggsmall --data digits --val 200 "
+    "--recipe quick --epochs 2 --width 0.125 --out runs/digits",
+)
 @click.argument("network")
 @click.option(
     "--data", required=True, help="Data set: a directory, a tar, or cifar10, cifar100, fashion-mnist, digits."
@@ -108,8 +112,6 @@ def command(network: str, **options: Any) -> None:
 
     Writes checkpoint.pt and epochs.csv to --out. A run that was stopped, by whatever, goes on with --resume and ends
     with the weights it would have had (on CPUs). Several GPUs: torchrun --nproc-per-node N -m ceesim train …
-
-    Example: ceesim train vggsmall --data digits --val 200 --recipe quick --epochs 2 --width 0.125 --out runs/digits
     """
     require_torch("ceesim train")
     _train(network, options)

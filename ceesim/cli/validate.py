@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from ceesim.workload.network import Workload
 
 
-@click.group()
+@click.group(epilog="Example: ceesim validate flops vggsmall --width 0.25")
 def command() -> None:
-    """Check counts and predictions against a real machine (extra torch).
-
-    Example: ceesim validate flops vggsmall --width 0.25
-    """
+    """Check counts and predictions against a real machine (extra torch)."""
 
 
 def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +73,7 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
     return source, workload, device, given
 
 
-@command.command("flops")
+@command.command("flops", epilog="Example: ceesim validate flops vggsmall --width 0.25")
 @_network_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows as CSV. Default: no file.")
 def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None:
@@ -84,8 +81,6 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
 
     NETWORK is a shipped one or your own module, as FILE.py:NAME or package.module:NAME. A difference against PyTorch's
     FlopCounterMode is an error (exit code 1); one against its profiler or the device is a finding.
-
-    Example: ceesim validate flops vggsmall --width 0.25
     """
     source, workload, device, given = _loaded(network, options)
     from ceesim.frontend.measure.audit import audit
@@ -133,7 +128,9 @@ def _print_flops(found: FlopsAudit, workload: Workload) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-@command.command("latency")
+@command.command(
+    "latency", epilog="Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5"
+)
 @_network_options
 @click.option("--trace", metavar="T", help="Trace of the same network, for its policy and exit rates. Default: none.")
 @click.option(
@@ -180,8 +177,6 @@ def latency(
     Predicted are shares of the whole network's time: by MACs, by FLOPs (std), and, for batch 1, by each simulated
     hardware. Exits that the policy of the trace does not keep are left out. Weights are random; time does not depend on
     them.
-
-    Example: ceesim validate latency vggsmall --width 0.25 --hw edge_npu.yaml --batch 1 --samples 5
     """
     batches = sizes(batch, "--batch", "1,8")
     if out is not None:

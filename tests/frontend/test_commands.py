@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,15 +31,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_the_example_of_the_help_works(capsys: pytest.CaptureFixture[str]) -> None:
-    text = re.sub(r"\s+", " ", command.help or "")
-    example = text.partition("Example: ceesim ")[2].split()
+    example = (command.epilog or "").removeprefix("Example: ceesim ").split()
     assert example[0] == "train"
     assert exit_code([*example, "--threads", "1"]) == 0
     assert capsys.readouterr().out == "runs/digits/checkpoint.pt\n"
 
 
 def test_the_example_of_capture_works(capsys: pytest.CaptureFixture[str]) -> None:
-    example = re.sub(r"\s+", " ", capture_command.help or "").partition("Example: ceesim ")[2].split()
+    example = (capture_command.epilog or "").removeprefix("Example: ceesim ").split()
     assert exit_code(example) == 0
     assert load_trace(capsys.readouterr().out.strip()).accuracy is not None
 

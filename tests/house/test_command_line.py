@@ -81,12 +81,14 @@ def test_help_lists_every_command_and_only_commands_that_exist(capfd: pytest.Cap
         assert line in " ".join(out.split())
 
 
-@pytest.mark.parametrize("name", list(cli.COMMANDS))
+@pytest.mark.parametrize("name", ["", *cli.COMMANDS, "validate flops", "validate latency"])
 def test_every_command_loads_and_its_help_ends_with_an_example(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.exit_code([name, "--help"]) == 0
-    before, _, example = capfd.readouterr().out.rpartition("Example: ")
-    assert before
+    assert cli.exit_code([*name.split(), "--help"]) == 0
+    before, *examples = capfd.readouterr().out.split("Example: ")
+    assert before.rstrip(" ").endswith("\n\n")
+    (example,) = examples
     assert f"ceesim {name}" in example
+    assert "\n\n" not in example  # nothing follows
 
 
 def test_the_module_runs_like_the_command() -> None:
