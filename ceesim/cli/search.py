@@ -99,7 +99,7 @@ def command(
     from ceesim.cli.headline import headline
     from ceesim.exits.exclusion import ODDS
     from ceesim.exits.identity import identity
-    from ceesim.exits.outcome import outcome
+    from ceesim.exits.outcome import outcome, prices_of
     from ceesim.exits.pair import check_pair
     from ceesim.exits.policy_file import PolicyFile, write_policy
     from ceesim.exits.search import Method, Space, search
@@ -107,6 +107,7 @@ def command(
     from ceesim.files import check_apart, check_folder
     from ceesim.provenance import SourceFile
     from ceesim.shipped import Shelf, find
+    from ceesim.workload.flops import Convention
 
     if out is not None:
         check_folder(out)
@@ -127,7 +128,8 @@ def command(
     )
     prices, on_hardware = _prices(objective, hw, fitted, space)
     found = search(fitted, space, Method(method), prices, tolerance)
-    results = {"validation": outcome(found, fitted, prices), "test": outcome(found, tested, prices)}
+    inputs = {"validation": fitted, "test": tested}
+    results = {name: outcome(found, one, prices) for name, one in inputs.items()}
     content: dict[str, object] = {
         "method": method,
         "objective": objective,
@@ -148,7 +150,11 @@ def command(
         click.echo(json.dumps({"policy": found.to_json(), **content}, indent=2, ensure_ascii=False))
     else:
         click.echo(headline(fitted, hw))
-        click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), objective, results))
+        told = {objective: results}
+        if objective == "flops":
+            macs = prices_of(fitted.workload, Convention.MACS)
+            told = {"macs": {name: outcome(found, one, macs) for name, one in inputs.items()}, **told}
+        click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), told))
         if against is not None:
             click.echo(_against(against))
 
@@ -220,9 +226,10 @@ def _record(result: Outcome) -> dict[str, object]:
 _UNITS = {"macs": "MACs", "flops": "FLOPs (std)", "latency": "cycles", "energy": "pJ", "dram_bytes": "DRAM bytes"}
 
 
-def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:
+def _page(policy: str, told: dict[str, dict[str, Outcome]]) -> str:
+    """What a policy does to each data set, by one objective after the other; all else is the same for each of them."""
+    results = next(iter(told.values()))
     columns = list(results.values())
-    unit = _UNITS[objective]
 
     def row(label: str, cells: list[str]) -> str:
         return f"{label:<34}" + "".join(f"{cell:>22}" for cell in cells)
@@ -233,11 +240,15 @@ def _page(policy: str, objective: str, results: dict[str, Outcome]) -> str:
         row("", [f"{name} ({result.num_inputs:,})" for name, result in results.items()]),
         row("accuracy", [f"{result.accuracy:.2%}" for result in columns]),
         row("accuracy, all run to the end", [f"{result.static_accuracy:.2%}" for result in columns]),
-        row(f"mean {unit} per input", [f"{result.mean_cost:,.0f}" for result in columns]),
-        row("  of the plain network", [f"{result.static_cost:,.0f}" for result in columns]),
-        row("reduction", [f"{result.reduction:.2%}" for result in columns]),
-        row("  95% interval", ["{:.2%} to {:.2%}".format(*result.reduction_interval) for result in columns]),
     ]
+    for objective, by_set in told.items():
+        priced = list(by_set.values())
+        lines += [
+            row(f"mean {_UNITS[objective]} per input", [f"{result.mean_cost:,.0f}" for result in priced]),
+            row("  of the plain network", [f"{result.static_cost:,.0f}" for result in priced]),
+            row("reduction", [f"{result.reduction:.2%}" for result in priced]),
+            row("  95% interval", ["{:.2%} to {:.2%}".format(*result.reduction_interval) for result in priced]),
+        ]
     last = len(columns[0].exit_rate)
     for i, shares in enumerate(zip(*(result.exit_rate for result in columns), strict=True), 1):
         label = "ran to the end" if i == last else f"left at exit {i}"
@@ -252,6 +263,6 @@ def _against(comparison: Comparison) -> str:
         mean, low, high = (f"{100 * value:+.2f}{unit}" for value in (difference.mean, difference.low, difference.high))
         return f"{label:<34}{mean:>22}   (95%: {low} to {high})"
 
-    lines = ["", "against the policy that saves most FLOPs, on test"]
+    lines = ["", f"against the policy that saves most {_UNITS['flops']}, on test"]
     lines += [row(name, difference, "%") for name, difference in comparison.costs.items()]
     return "\n".join([*lines, row("accuracy (points)", comparison.accuracy, "")])

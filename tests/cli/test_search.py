@@ -13,7 +13,7 @@ import pytest
 from ceesim.cli import exit_code
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.outcome import outcome, prices_of
-from ceesim.exits.policy_file import read_policy
+from ceesim.exits.policy_file import policy_from_json, read_policy
 from ceesim.exits.references import Never
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
 from ceesim.workload.flops import Convention
@@ -67,6 +67,29 @@ def test_the_page_shows_both_sets_side_by_side(run: Run) -> None:
     assert "test (200)" in lines[2]
     ends = [" ".join(line.split()[:4]) for line in lines[-4:]]
     assert ends == ["left at exit 1", "left at exit 2", "left at exit 3", "ran to the end"]
+
+
+def test_macs_stand_before_flops(run: Run) -> None:
+    page = run(*PAIR, "--objective", "flops", "--tolerance", "0.1")[1]
+    content = json.loads(run(*PAIR, "--objective", "flops", "--tolerance", "0.1", "--json")[1])
+    lines = page.splitlines()
+    macs, flops = (lines.index(next(line for line in lines if line.startswith(f"mean {unit} per")))
+                   for unit in ("MACs", "FLOPs (std)"))  # fmt: skip
+    assert macs == flops - 4
+    assert lines[flops].split()[-1] == f"{content['test']['mean_cost']:,.0f}"
+    trace = load_trace("test.npz")
+    found = outcome(policy_from_json(content["policy"]), trace, prices_of(trace.workload, Convention.MACS))
+    assert [lines[macs + i].split()[-1] for i in range(3)] == [
+        f"{found.mean_cost:,.0f}",
+        f"{found.static_cost:,.0f}",
+        f"{found.reduction:.2%}",
+    ]
+    assert "FLOPs" not in run(*PAIR, "--tolerance", "0.1")[1]
+
+
+def test_no_page_prints_flops_without_their_convention(run: Run) -> None:
+    page = run(*PAIR, "--objective", "latency", "--hw", "edge_npu.yaml", "--tolerance", "0.1")[1]
+    assert "against the policy that saves most FLOPs (std), on test" in page
 
 
 @pytest.mark.parametrize("policy", ["exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed"])
