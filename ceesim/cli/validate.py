@@ -75,7 +75,12 @@ def _loaded(network: str, options: Mapping[str, Any]) -> tuple[Source, Workload,
 
 @command.command("flops", epilog="Example: ceesim validate flops vggsmall --width 0.25")
 @_network_options
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the rows as CSV. Default: no file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the rows as CSV, and beside it on what they were counted. Default: no file.",
+)
 def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None:
     """Compare our MACs with PyTorch's counters and with what the device executes, op by op.
 
@@ -84,13 +89,12 @@ def flops(network: str, as_json: bool, out: Path | None, **options: Any) -> None
     """
     source, workload, device, given = _loaded(network, options)
     from ceesim.frontend.measure.audit import audit
-    from ceesim.frontend.measure.records import csv_text, flops_rows
-    from ceesim.results.write import write_text
+    from ceesim.frontend.measure.records import flops_rows, write_flops
 
     found = audit(source.module, workload, device=device, source=given)
     rows = flops_rows(found, workload)
     if out is not None:
-        write_text(out, csv_text(rows))
+        write_flops(out, found, workload)
     if as_json:
         about = {
             "network": found.network,

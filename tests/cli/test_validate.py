@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import flop_registry
 
+import ceesim
 from ceesim.cli import exit_code
 from ceesim.errors import OutputError
 from ceesim.exits.exclusion import Exclude
@@ -35,6 +36,11 @@ def test_flops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert len(rows) == 15
     assert sum(int(row["operations"]) for row in rows) == 78_460_672
     assert all(row["operations"] == row["flop_counter"] == row["profiler"] for row in rows)
+    manifest = json.loads((tmp_path / "rows.csv.manifest.json").read_text())
+    assert (manifest["network"], manifest["width"], manifest["machine"]["device"]) == ("vggsmall", 0.25, "cpu")
+    assert manifest["machine"]["name"]
+    assert manifest["provenance"]["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert manifest["provenance"]["ceesim"] == ceesim.__version__
 
 
 def test_a_difference_is_an_error(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +71,10 @@ def test_latency(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert set(batch["scores"]) == {"macs", "std", "edge_npu"} == set(batch["exits"][0]["predicted_share"])
     assert sum(content["exit_rates"]) == pytest.approx(1)
     assert set(batch["reduction"]) == {"truncated", "loop", "predicted"}
+    score = batch["scores"]["macs"]
+    said_of_macs = f"macs: rank correlation {score['rank_correlation']:.3f}, MAPE {score['mape_percent']:.1f}%"
+    assert said_of_macs in (tmp_path / "batch1.svg").read_text()
+    assert "clock_mhz" in content["machine"]
     assert {path.name for path in tmp_path.iterdir()} == {"samples.csv", "exits.csv", "validation.json", "batch1.svg"}
     with (tmp_path / "samples.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 7 * 2 * 3

@@ -19,7 +19,7 @@ from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy import DecisionCost, ExitPolicy
 from ceesim.exits.references import External, Never
 from ceesim.frontend.export import captured_program, export
-from ceesim.frontend.measure import joules
+from ceesim.frontend.measure import joules, machine
 from ceesim.frontend.measure.cuts import segments, truncated
 from ceesim.frontend.measure.joules import joules_per_call, rapl_meter
 from ceesim.frontend.measure.latency import LatencyRun, measure_latency
@@ -303,3 +303,24 @@ def test_the_plot_has_a_point_per_exit_and_predictor() -> None:
     points = [title.text for title in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
     assert len(points) == 6
     assert points[0] == "macs, exit 1: measured 0.100, predicted 0.200"
+
+
+def test_the_plot_says_how_well_each_predictor_did() -> None:
+    shares = {"macs": (0.2, 0.4, 1.0), "npu": (0.1, 0.6, 1.0)}
+    svg = predicted_against_measured("vgg", (0.1, 0.5, 1.0), shares, {"macs": "rank correlation 1.000, MAPE 60.0%"})
+    texts = [text.text for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert "macs: rank correlation 1.000, MAPE 60.0%" in texts
+    assert "npu" in texts
+
+
+def test_the_clock_of_a_cpu_is_its_fastest_core_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cores = [
+        f"processor\t: {i}\nmodel name\t: Abacus: 2\ncpu MHz\t\t: {mhz}\n" for i, mhz in enumerate((800.1, 2596.2))
+    ]
+    cpuinfo.write_text("\n".join(cores))
+    monkeypatch.setattr(machine, "_CPUINFO", cpuinfo)
+    told = machine.described("cpu")
+    assert (told["name"], told["clock_mhz"], told["device"]) == ("Abacus: 2", 2596, "cpu")
+    cpuinfo.unlink()
+    assert machine.described("cpu")["clock_mhz"] is None

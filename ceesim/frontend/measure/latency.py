@@ -9,13 +9,10 @@ are flushed.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +26,7 @@ from ceesim.exits.references import External
 from ceesim.frontend.export import captured_program
 from ceesim.frontend.measure.cuts import segments, truncated
 from ceesim.frontend.measure.joules import joules_per_call
+from ceesim.frontend.measure.machine import described
 from ceesim.frontend.measure.perf_events import UnavailableError
 from ceesim.frontend.measure.stopwatch import Clock, Samples, time_in_turns
 
@@ -134,7 +132,7 @@ def measure_latency(
                         notes.append(f"energy not measured: {error}")
                 alone = samples[TRUNCATED, exit_index]
                 times.append(ExitTime(batch, exit_index, alone, samples.get((LOOP, exit_index), alone), joules))
-    return LatencyRun(_described(device) | {"clock": clock.value}, tuple(times), tuple(dict.fromkeys(notes)))
+    return LatencyRun(described(device) | {"clock": clock.value}, tuple(times), tuple(dict.fromkeys(notes)))
 
 
 def _loop(parts: Sequence[fx.GraphModule], policy: ExitPolicy, kept: Sequence[int], images: Tensor) -> None:
@@ -149,24 +147,3 @@ def _loop(parts: Sequence[fx.GraphModule], policy: ExitPolicy, kept: Sequence[in
             state = policy.start(np.full(len(on_host), -1), on_host.shape[1])
         if number < len(kept) and not isinstance(policy, External):
             _, _, state = policy.decide(kept[number], on_host, state)
-
-
-def _described(device: str) -> dict[str, Any]:
-    """What was measured on: names and versions, threads, and how busy the machine was."""
-    described: dict[str, Any] = {"device": device, "torch": torch.__version__, "system": platform.system()}
-    if torch.device(device).type == "cuda":
-        described |= {"name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
-        described["clock_mhz"] = torch.cuda.clock_rate(device)
-    else:
-        described |= {"name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
-        described["isa"] = torch.backends.cpu.get_cpu_capability()
-    described["load_average"] = round(os.getloadavg()[0], 2)
-    return described
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

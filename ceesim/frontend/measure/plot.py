@@ -12,8 +12,17 @@ _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4
 _TICKS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def predicted_against_measured(title: str, measured: Sequence[float], predicted: Mapping[str, Sequence[float]]) -> str:
-    """An SVG of one point per exit and predictor; both axes are shares of the whole network, 0 to 1.25."""
+def predicted_against_measured(
+    title: str,
+    measured: Sequence[float],
+    predicted: Mapping[str, Sequence[float]],
+    scores: Mapping[str, str] | None = None,
+) -> str:
+    """An SVG of one point per exit and predictor; both axes are shares of the whole network, 0 to 1.25.
+
+    Args:
+        scores: how well each predictor did, in words for the legend.
+    """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SIZE} {_SIZE}" font-family="sans-serif"'
         ' font-size="11">',
@@ -41,7 +50,8 @@ def predicted_against_measured(title: str, measured: Sequence[float], predicted:
             )
         top = _MARGIN - 22 + 15 * (number + 1)
         parts.append(f'<circle cx="{_MARGIN + 12}" cy="{top - 4}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{_MARGIN + 22}" y="{top}">{escape(name)}</text>')
+        legend = ": ".join([name, *([scores[name]] if scores and name in scores else [])])
+        parts.append(f'<text x="{_MARGIN + 22}" y="{top}">{escape(legend)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

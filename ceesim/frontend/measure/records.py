@@ -16,9 +16,10 @@ from ceesim.exits.policy import ExitPolicy
 from ceesim.frontend.measure.audit import FlopsAudit
 from ceesim.frontend.measure.folder import EXITS, RECORD, SAMPLES, SCHEMA, write_files
 from ceesim.frontend.measure.latency import ExitTime, LatencyRun
+from ceesim.frontend.measure.machine import described, measured_by
 from ceesim.frontend.measure.plot import predicted_against_measured
 from ceesim.frontend.measure.predict import Predictor, score
-from ceesim.provenance import record
+from ceesim.results.write import json_text, write_text
 from ceesim.workload.network import Workload
 
 
@@ -41,6 +42,26 @@ def flops_rows(found: FlopsAudit, workload: Workload) -> list[dict[str, Any]]:
         }
         for row in found.rows
     ]
+
+
+def write_flops(out: Path, found: FlopsAudit, workload: Workload) -> None:
+    """Write the rows as CSV, and beside them a manifest: on what they were counted, by which versions, and what not.
+
+    Raises:
+        OutputError: if they cannot be written.
+    """
+    write_text(out, csv_text(flops_rows(found, workload)))
+    machine = described(found.device)
+    manifest = {
+        "schema": "ceesim.validate.flops.manifest/1",
+        "network": found.network,
+        "width": workload.width,
+        "num_classes": workload.num_classes,
+        "machine": machine,
+        "notes": list(found.notes),
+        "provenance": measured_by(machine).to_dict(),
+    }
+    write_text(out.with_name(f"{out.name}.manifest.json"), json_text(manifest))
 
 
 def latency_record(
@@ -125,7 +146,7 @@ def write_latency(
         for part in content["batches"]
         for position, row in enumerate(part["exits"])
     ]
-    provenance = record({"machine": run.device}, packages=("torch", "numpy")).to_dict()
+    provenance = measured_by(run.device).to_dict()
     texts = {
         SAMPLES: csv_text(samples),
         EXITS: csv_text(exits),
@@ -135,7 +156,11 @@ def write_latency(
         names = part["exits"][0]["predicted_share"]
         shares = {name: [row["predicted_share"][name] for row in part["exits"]] for name in names}
         title = f"{content['network']}, width {content['width']:g}, batch {part['batch']}: {run.device['name']}"
-        svg = predicted_against_measured(title, [row["share"] for row in part["exits"]], shares)
+        scores = {
+            name: f"rank correlation {found['rank_correlation']:.3f}, MAPE {found['mape_percent']:.1f}%"
+            for name, found in part["scores"].items()
+        }
+        svg = predicted_against_measured(title, [row["share"] for row in part["exits"]], shares, scores)
         texts[f"batch{part['batch']}.svg"] = svg
     write_files(out, texts)
     return tuple(texts)
