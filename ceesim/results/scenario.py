@@ -107,6 +107,7 @@ def _record(played: Played, hardware: Hardware) -> dict[str, Any]:
         "queue_length": {"mean": played.queue_mean, "max": played.queue_most},
         "unit_utilisation": list(played.unit_utilisation),
         "queue_utilisation": {unit.name.lower(): int(played.busy_cycles[unit]) / span for unit in Unit},
+        "dma_utilisation": played.dma_utilisation,
         "groups": played.num_groups,
         "inputs_per_group": played.num_members / max(played.num_groups, 1),
         "patterns_priced": played.num_patterns,

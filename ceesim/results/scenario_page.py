@@ -101,11 +101,8 @@ def _shifts(pipeline: PipelineOutcome, clock_hz: int) -> Table:
 
 def _busy(played: Played) -> str:
     span = max(played.end_cycle, 1) * len(played.unit_utilisation)
-    moving = int(played.busy_cycles[Unit.LOAD] + played.busy_cycles[Unit.STORE])
-    return " / ".join(
-        f"{cycles / span:.1%}"
-        for cycles in (moving, int(played.busy_cycles[Unit.ARRAY]), int(played.busy_cycles[Unit.VECTOR]))
-    )
+    array, vector = (int(played.busy_cycles[unit]) / span for unit in (Unit.ARRAY, Unit.VECTOR))
+    return " / ".join(f"{share:.1%}" for share in (played.dma_utilisation, array, vector))
 
 
 def _missed(played: Played, warm_up: int) -> str:

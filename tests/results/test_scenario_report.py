@@ -18,12 +18,15 @@ from tests.exits.toys import toy_trace
 from tests.results.runs import POLICY, run_folder
 
 
-def folder(tmp_path: Path, scenario: dict[str, Any] | None, policy: ExitPolicy = POLICY) -> RunFolder:
+def folder(
+    tmp_path: Path, scenario: dict[str, Any] | None, policy: ExitPolicy = POLICY, overrides: tuple[str, ...] = ()
+) -> RunFolder:
     with pytest.warns(PrecisionWarning):
         result = run(
             "edge_npu.yaml",
             toy_trace(policy=policy, capture={"precision": "float32"}),
             engine="compiled",
+            overrides=list(overrides),
             scenario=None if scenario is None else Scenario.model_validate(scenario),
             detailed=True,
         )
@@ -45,6 +48,22 @@ def test_waiting_and_service_are_the_latency(tmp_path: Path) -> None:
     for name, waiting, service in zip(*columns.values(), strict=True):
         assert waiting + service == pytest.approx(found.summary[name]["latency_cycles"]["mean"] * milliseconds)
         assert waiting > 0
+
+
+def test_a_dma_with_a_queue_each_way_is_never_busier_than_all_the_time(tmp_path: Path) -> None:
+    scenario = {"arrivals": {"process": "poisson", "load": 0.95}, "inputs": 200, "batch": {"size": 4}}
+    slow = ("dma.queues=split", "dram.bandwidth=0.2 GB/s", "buffers.activation=1 KiB")
+    found = folder(tmp_path, scenario, overrides=slow)
+    assert found.scenario is not None
+    for name, busy in zip(*(table(found, "scenario")[column] for column in ("network", "DMA busy")), strict=True):
+        each = found.scenario[name]["queue_utilisation"]
+        assert busy == pytest.approx((each["load"] + each["store"]) / 2)
+        assert 0 < busy <= 1
+    (tmp_path / "shared").mkdir()
+    both = folder(tmp_path / "shared", scenario, overrides=("dma.queues=shared", *slow[1:]))
+    assert both.scenario is not None
+    each = both.scenario["dynamic"]["queue_utilisation"]
+    assert table(both, "scenario")["DMA busy"][-1] == pytest.approx(each["load"] + each["store"])
 
 
 def test_the_distribution_ends_at_the_slowest_and_the_accounts_at_all_inputs(tmp_path: Path) -> None:

@@ -140,8 +140,7 @@ def _accounts(run: RunFolder, record: dict[str, Any]) -> Sheet:
             name, each["arrived"], each["served"], each["dropped"], each["late"], each["load"],
             each["served"] * clock_hz / max(each["end_cycle"], 1), each["queue_length"]["mean"],
             each["queue_length"]["max"], sum(each["unit_utilisation"]) / len(each["unit_utilisation"]),
-            each["queue_utilisation"]["load"] + each["queue_utilisation"]["store"], each["queue_utilisation"]["array"],
-            each["inputs_per_group"],
+            each.get("dma_utilisation"), each["queue_utilisation"]["array"], each["inputs_per_group"],
         )
         for name, each in _played(record).items()
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ceesim.hardware.energy.actions import Component, State
 from ceesim.hardware.energy.price import Breakdown
 from ceesim.hardware.energy.table import EnergyTable, energy_table
-from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s
+from ceesim.program.command import DRAM_AMOUNTS, Amount, Int64s, Unit
 from ceesim.sim.energy import exit_energy
 from ceesim.sim.scenarios.division import Shift
 from ceesim.sim.scenarios.jobs import Jobs
@@ -55,6 +55,7 @@ class Played:
         num_patterns: different jobs that had to be priced.
         rows: a row per input, if they were to be kept.
         pipeline: of networks whose segments run on accelerators of their own.
+        num_dma_queues: of each accelerator: one for loads and stores, or one for each.
     """
 
     num_arrived: int
@@ -91,6 +92,13 @@ class Played:
     leaving_counts: Int64s
     rows: Rows | None
     pipeline: PipelineOutcome | None = None
+    num_dma_queues: int = 1
+
+    @property
+    def dma_utilisation(self) -> float:
+        """Share of time in which a DMA queue moved something, all queues of all accelerators together."""
+        moving = int(self.busy_cycles[Unit.LOAD] + self.busy_cycles[Unit.STORE])
+        return moving / (max(self.end_cycle, 1) * len(self.unit_utilisation) * self.num_dma_queues)
 
     @property
     def dram_bytes(self) -> int:
@@ -174,6 +182,7 @@ def settle(
         leaving_counts=record.leaving_counts,
         rows=record.rows,
         pipeline=pipeline,
+        num_dma_queues=1 if jobs.network.program.has_one_dma_queue else 2,
     )
 
 
