@@ -18,11 +18,18 @@ from ceesim.sim.result import RunResult
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Reductions of MACs and latency, and the segment that explains their difference (None: the exits themselves)."""
+    """Reductions of MACs and latency, and the segment that explains their difference.
+
+    Args:
+        segment: of the network as compiled, where dropped exits have no segment; None: the exits themselves explain it.
+        after, before: the exits that it lies between, by their numbers in the trace; None: it is the first, the last.
+    """
 
     macs: float
     latency: float
     segment: int | None
+    after: int | None
+    before: int | None
     time_share: float
     macs_share: float
     bottleneck: str
@@ -40,9 +47,18 @@ class Verdict:
         if self.segment is None:
             return f"{became}, because heads, decisions and waits cost {self.exit_overhead:.1%} of the static latency."
         return (
-            f"{became}, because segment {self.segment} has {self.macs_share:.1%} of the MACs but {self.time_share:.1%} "
-            f"of the time ({_BOUND[self.bottleneck]})."
+            f"{became}, because {self._place} has {self.macs_share:.1%} of the MACs but {self.time_share:.1%} of the "
+            f"time ({_BOUND[self.bottleneck]})."
         )
+
+    @property
+    def _place(self) -> str:
+        """The segment by the exits that people know from `ceesim flops`."""
+        if self.before is None:
+            return f"what lies behind exit {self.after}"
+        if self.after is None:
+            return f"what lies before exit {self.before}"
+        return f"what lies between exit {self.after} and exit {self.before}"
 
 
 _BOUND = {"dram": "bound by DRAM", "compute": "bound by the array", "vector": "bound by the vector unit"}
@@ -69,6 +85,7 @@ def verdict(result: RunResult) -> Verdict:
     saved_macs = 1 - result.mean(result.dynamic.path_macs) / float(result.static.path_macs[-1])
     overhead = float(skipped @ time_shares) - latency
     difference = latency - saved_macs
+    indices = result.dynamic.exit_indices
     sign = np.sign(difference)
     best = int(np.argmax(parts * sign))
     explains = parts[best] * sign > 0 and not (sign < 0 and overhead > -parts[best])
@@ -76,6 +93,8 @@ def verdict(result: RunResult) -> Verdict:
         macs=saved_macs,
         latency=latency,
         segment=best + 1 if explains else None,
+        after=indices[best - 1] if best > 0 else None,
+        before=indices[best] if best + 1 < len(indices) else None,
         time_share=float(time_shares[best]),
         macs_share=float(macs_shares[best]),
         bottleneck=bottlenecks.get(best + 1, "compute"),

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ceesim.cli import exit_code
 from ceesim.errors import MissingExtraError, OptionError, OutputError, PolicyError
+from ceesim.exits.exclusion import Exclude
 from ceesim.exits.references import Fixed, Never
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.hardware.energy.actions import Component
@@ -295,8 +296,23 @@ def test_the_sentence_names_what_explains_the_difference(result: RunResult) -> N
     told = verdict(result)
     assert told.segment == 7  # the fully connected tail: few MACs, most weights
     assert told.time_share > told.macs_share
-    assert "segment 7" in told.sentence("edge_npu")
+    assert "because what lies behind exit 6 has" in told.sentence("edge_npu")
     assert "bound by DRAM" in told.sentence("edge_npu")
+
+
+def test_where_exits_are_dropped_the_sentence_goes_by_those_of_the_trace(trace: ExitTrace) -> None:
+    """Segments of the compiled network have other numbers than exits of the trace."""
+    policy = trace.policy
+    assert isinstance(policy, Exclude)
+    kept = replace(policy, beta=tuple(beta if i in (2, 4) else None for i, beta in enumerate(policy.beta, 1)))
+    told = verdict(replay(load_hardware("edge_npu.yaml"), trace.under(kept)))
+    assert told.segment == 3
+    assert (told.after, told.before) == (4, None)
+    assert "what lies behind exit 4 has" in told.sentence("edge_npu")
+    assert "segment" not in told.sentence("edge_npu")
+    between, first = replace(told, after=2, before=4), replace(told, after=None, before=2)
+    assert "because what lies between exit 2 and exit 4 has" in between.sentence("edge_npu")
+    assert "because what lies before exit 2 has" in first.sentence("edge_npu")
 
 
 def test_head_costs_and_break_even_rates(result: RunResult) -> None:
