@@ -132,10 +132,10 @@ def scenario_sentence(result: RunResult, numbers: dict[str, Any]) -> str:
     if reduction["latency"] is None:
         return f"{less(alone, 'MACs')} {place} make the difference between a queue that ends and one that does not."
     saved = (
-        f"{reduction['macs']:.1%} MACs, {reduction['latency']:.1%} latency (waiting included), "
-        f"{reduction['energy']:.1%} energy and {reduction['dram_bytes']:.1%} DRAM bytes"
+        f"{less(reduction['macs'], 'MACs')}, {less(reduction['latency'], 'latency')} (waiting included), "
+        f"{less(reduction['energy'], 'energy')} and {less(reduction['dram_bytes'], 'DRAM traffic')}"
     )
-    return f"{less(alone, 'MACs')} for an input alone; {place} that saves {saved}{_answered(played)}."
+    return f"{less(alone, 'MACs')} for an input alone; {place} that is {saved}{_answered(played)}."
 
 
 def _answered(played: ScenarioResult | None) -> str:

@@ -341,6 +341,17 @@ def test_the_run_itself_is_a_point_of_figure_8(folder: Path, section: Section) -
     assert star["x"][0] == pytest.approx(1 - summary["reduction"]["macs"])
 
 
+def test_intervals_ascend_as_they_are_printed(folder: Path) -> None:
+    run = read_run(folder)
+    reduction = run.summary["reduction"]
+    worse = reduction | {"latency": -0.062, "ci95": reduction["ci95"] | {"latency": [-0.092, -0.032]}}
+    cards = {card.label: card for card in run_section(altered(run, reduction=worse), "run1").cards}
+    assert cards["latency"].value == "+6.2%"
+    assert cards["latency"].interval == "other inputs, 95%: +3.2% to +9.2%"
+    low, high = reduction["ci95"]["macs"]
+    assert cards["MACs"].interval == f"other inputs, 95%: −{high:.1%} to −{low:.1%}"
+
+
 def plain(value: Any) -> Any:
     """The specification with any colour in place of names of CSS variables."""
     if isinstance(value, dict):

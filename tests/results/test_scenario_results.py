@@ -21,6 +21,7 @@ from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.energy.table import energy_table
 from ceesim.results.page import print_page
 from ceesim.results.scenario import ARRIVAL_COLUMNS, QUEUE_COLUMNS, distribution, idle_energy_pj, scenario_record
+from ceesim.results.scenario_page import scenario_sentence
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits
 from ceesim.results.write import write_run
@@ -146,6 +147,14 @@ def test_what_a_file_says_is_not_dropped() -> None:
     with pytest.raises(ScenarioError, match="left out of the statistics"):
         result_of(warm_up=200)
     assert result_of(seed=3).scenario is None
+
+
+def test_what_costs_more_is_not_said_to_be_saved(rush: RunResult) -> None:
+    numbers = summary(rush)
+    numbers["reduction"] |= {"macs": 0.192, "latency": -0.062}
+    sentence = scenario_sentence(rush, numbers)
+    assert "that is 19.2% fewer MACs, 6.2% more latency (waiting included), " in sentence
+    assert "-6.2%" not in sentence
 
 
 def test_the_page_tells_the_deadline(rush: RunResult) -> None:

@@ -120,7 +120,7 @@ def _cards(run: RunFolder) -> list[Card]:
                 word,
                 _change(saved),
                 f"{shows[key](before)} → {shows[key](after)}".replace(" ", "\u00a0").replace("→\u00a0", "→ "),
-                "" if interval is None else f"95%: {_change(interval[0])} to {_change(interval[1])}",
+                "" if interval is None else f"other inputs, 95%: {_change(interval[1])} to {_change(interval[0])}",
             )
         )
     worst, alone = worst_case(run)
