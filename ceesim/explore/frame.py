@@ -88,6 +88,10 @@ class SweepTable:
         if list(part.columns[:2]) != ["point", "status"]:
             expected = "columns point, status, …"
             raise OutputError("not a table of a sweep", where=str(self.path), expected=expected, fix=_AGAIN)
+        points = part["point"]
+        if len(points) and (points.dtype.kind not in "iu" or (points < 0).any()):
+            expected = "whole numbers"
+            raise OutputError("cells of point are no numbers", where=str(self.path), expected=expected, fix=_AGAIN)
         wanted = [name for name in METRICS if name in self.metrics and name in part.columns]
         kept = [name for name in KEPT if name in self.metrics]
         missing = [name for name in (*kept, "reason") if name not in part.columns]

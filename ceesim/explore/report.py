@@ -172,6 +172,9 @@ def made_by(record: dict[str, Any]) -> list[tuple[str, str]]:
     facts += [("scenario", f"{scenario}; latency is from arrival to answer")] if (scenario := _scenario(record)) else []
     if made:
         facts.append(("made by", f"ceesim {made.get('ceesim')}, on {made.get('created')}"))
-        facts.append(("with", ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items())))
-    files = (file for file in made.get("files", []) if isinstance(file, dict))
+        packages = made.get("packages")
+        named = packages.items() if isinstance(packages, dict) else ()
+        facts.append(("with", ", ".join(f"{name} {version}" for name, version in named)))
+    listed = made.get("files")
+    files = (file for file in (listed if isinstance(listed, list) else ()) if isinstance(file, dict))
     return [*facts, *((str(file.get("name")), f"SHA-256 {file.get('sha256')}") for file in files)]

@@ -12,7 +12,8 @@ from ceesim.hardware.energy.kin import kin_of
 from ceesim.hardware.energy.price import Band, Breakdown, ratio
 from ceesim.hardware.energy.table import Floats
 from ceesim.hardware.model import Hardware
-from ceesim.results.report.folder import AGAIN, RunFolder
+from ceesim.results.report.folder import RunFolder
+from ceesim.results.report.shapes import AGAIN
 
 _COMPONENT: Final = {component.key: component for component in Component}
 _KIND: Final = {kind.key: kind for kind in Uncertainty}

@@ -16,6 +16,20 @@ from ceesim.exits.policy_file import policy_from_json
 from ceesim.exits.trace import ExitTrace, load_trace
 from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import EXIT_VALUE_COLUMNS
+from ceesim.results.report.shapes import (
+    AGAIN,
+    ASKED,
+    CONFIGURATION,
+    LATER,
+    MANIFEST,
+    REDUCED,
+    SCENARIO,
+    SETTING,
+    SUMMARY,
+    Shape,
+    check,
+    check_columns,
+)
 from ceesim.results.scenario import QUEUE_COLUMNS, SCENARIO_SCHEMA
 from ceesim.results.summary import SCHEMA
 from ceesim.results.tables import ENERGY_COLUMNS, EXIT_COLUMNS, INPUT_COLUMNS, LAYER_COLUMNS, POINT_COLUMNS
@@ -32,14 +46,6 @@ _TABLES: Final = {
     "exit_values.csv": EXIT_VALUE_COLUMNS,
     "inputs.csv": INPUT_COLUMNS,
 }
-
-
-_KEYS: Final = (
-    "hardware", "network", "width", "dataset", "num_inputs", "policy", "scenario", "batch", "clock_hz", "accuracy",
-    "exit_rate", "dynamic", "static", "reduction",
-)  # fmt: skip
-AGAIN: Final = "run it again"
-"""What to do about a damaged run."""
 _DIGITS: Final = 12
 """Of a SHA-256 that are shown."""
 
@@ -96,25 +102,33 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
             expected=SCHEMA,
             fix="run it again with this version of ceesim",
         )
-    if absent := [key for key in _KEYS if key not in summary]:
-        where, got = str(path / "summary.json"), f"no {', '.join(absent)}"
-        raise OutputError("not a whole summary", where=where, got=got, fix=AGAIN)
-    layers, static, exits, values, inputs = (_table(path / name, columns) for name, columns in _TABLES.items())
-    met = (path / "scenario.json").exists()
-    if layers.empty or exits.empty or (not met and len(inputs) != exits["num_inputs"].sum()):
+    where = str(path / "summary.json")
+    if absent := [key for key in SUMMARY if key not in summary]:
+        raise OutputError("not a whole summary", where=where, got=f"no {', '.join(absent)}", fix=AGAIN)
+    check(summary, SUMMARY, where)
+    check(summary["policy"], dict.fromkeys(summary["policy"], SETTING), where, "policy.")
+    met, has_energy = (path / "scenario.json").exists(), summary["dynamic"]["energy_pj"] is not None
+    _see_that_parts_agree(summary, where, met=met)
+    check(manifest, _present(MANIFEST, manifest), str(path / "manifest.json"))
+    configuration = manifest.get("configuration", {})
+    check(configuration, _present(CONFIGURATION, configuration), str(path / "manifest.json"), "configuration.")
+    layers, static, exits, values, inputs = (
+        _table(path / name, columns, has_energy=has_energy) for name, columns in _TABLES.items()
+    )
+    if layers.empty or static.empty or exits.empty or (not met and len(inputs) != exits["num_inputs"].sum()):
         raise OutputError("rows are missing in a table of the run", where=str(path), fix=AGAIN)
+    for name, table, column, low, high in (
+        ("layers.csv", layers, "segment", 1, len(exits)),
+        ("exits.csv", exits, "exit_index", 1, len(summary["exit_rate"])),
+        ("exits.csv", exits, "num_inputs", 0, None),
+        ("static_layers.csv", static, "cycles", 0, None),
+    ):
+        out = (table[column] < low) | (high is not None and table[column] > high)
+        if out.any() or table[column].sum() == 0:
+            raise OutputError(f"cells of {column} are out of range", where=str(path / name), fix=AGAIN)
     trace, missing = _find_trace(path, summary, manifest, traces)
-    scenario, queue = None, None
-    if met:
-        scenario, queue = _json(path / "scenario.json"), _table(path / "queue.csv", QUEUE_COLUMNS)
-        if scenario.get("schema") != SCENARIO_SCHEMA:
-            raise OutputError(
-                "not a scenario of this version",
-                where=str(path / "scenario.json"),
-                got=scenario.get("schema"),
-                expected=SCENARIO_SCHEMA,
-                fix=AGAIN,
-            )
+    scenario = _scenario(path / "scenario.json") if met else None
+    queue = _table(path / "queue.csv", QUEUE_COLUMNS) if met else None
     energy, points = (
         _table(path / name, columns) if (path / name).exists() else None
         for name, columns in ((ENERGY_FILE, ENERGY_COLUMNS), (POINTS_FILE, POINT_COLUMNS))
@@ -125,6 +139,46 @@ def read_run(path: Path, traces: Sequence[Path] = ()) -> RunFolder:
     )  # fmt: skip
 
 
+def _present(shape: dict[str, Shape], record: dict[str, Any]) -> dict[str, Shape]:
+    """What of a shape, whose keys may all be absent, a record has."""
+    return {key: each for key, each in shape.items() if key in record}
+
+
+def _see_that_parts_agree(summary: dict[str, Any], where: str, *, met: bool) -> None:
+    """What is null must be null throughout: the network without exits where it could not serve, and energy."""
+    dynamic, static, reduction = summary["dynamic"], summary["static"], summary["reduction"]
+    has_energy = dynamic["energy_pj"] is not None
+    saved = [key for key in REDUCED if static is None or (key == "energy" and not has_energy)]
+    told = {
+        "static": static is None and not met,
+        "static.energy_pj": static is not None and (static["energy_pj"] is not None) != has_energy,
+        **{f"reduction.{key}": reduction[key] is not None for key in saved},
+    }
+    for key, contradicts in told.items():
+        if contradicts:
+            raise OutputError(f"what is null in it and {key} contradict each other", where=where, fix=AGAIN)
+
+
+def _scenario(path: Path) -> dict[str, Any]:
+    """What scenario.json says."""
+    scenario = _json(path)
+    if scenario.get("schema") != SCENARIO_SCHEMA:
+        raise OutputError(
+            "not a scenario of this version",
+            where=str(path),
+            got=scenario.get("schema"),
+            expected=SCENARIO_SCHEMA,
+            fix=AGAIN,
+        )
+    check(scenario, SCENARIO, str(path))
+    for name in ("dynamic", "static"):
+        played = scenario[name] or {}
+        check(played, _present(LATER, played), str(path), f"{name}.")
+    asked = scenario["scenario"]
+    check(asked, _present(ASKED, asked), str(path), "scenario.")
+    return scenario
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -132,14 +186,14 @@ def _json(path: Path) -> dict[str, Any]:
         raise OutputError(
             f"cannot be read: {error.strerror}", where=str(path), fix="name a folder that `ceesim run --out` wrote"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"not JSON: {error}", where=str(path), fix=AGAIN) from None
     if not isinstance(content, dict):
         raise OutputError("must be a JSON object", where=str(path), got=type(content).__name__, fix=AGAIN)
     return content
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
+def _table(path: Path, columns: tuple[str, ...], *, has_energy: bool = True) -> pandas.DataFrame:
     import pandas
 
     try:
@@ -150,6 +204,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
         raise OutputError(f"not a table: {str(error)[:200]}", where=str(path), fix=AGAIN) from None
     if missing := [name for name in columns if name not in table.columns]:
         raise OutputError("columns are missing", where=str(path), got=", ".join(missing), fix=AGAIN)
+    check_columns(table, columns, str(path), has_energy=has_energy)
     return table
 
 

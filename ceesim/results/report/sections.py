@@ -67,8 +67,10 @@ def _sentence(summary: dict[str, Any]) -> str:
         for key, word in (("latency", "latency"), ("energy", "energy"), ("dram_bytes", "DRAM traffic"))
         if reduction[key] is not None
     ]
-    if not words:
+    if summary["static"] is None:
         return "The network without exits could not serve these arrivals; with exits it did."
+    if not words or reduction["macs"] is None:
+        return ""
     fewer = "fewer" if reduction["macs"] >= 0 else "more"
     listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
     return f"{abs(reduction['macs']):.1%} {fewer} MACs became {listed}."
