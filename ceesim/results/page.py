@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ceesim.hardware.energy.actions import Component
-from ceesim.hardware.energy.price import Band, Waiting, saved, total_band
+from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
 from ceesim.results.dram import dram_sentence
+from ceesim.results.energy_text import static_rate_text, totals_text
 from ceesim.results.exit_value import exit_values
 from ceesim.results.policy_text import policy_text
 from ceesim.results.rounding import rounding_sentence
@@ -20,7 +21,7 @@ from ceesim.results.scenario_page import scenario_parts, scenario_sentence
 from ceesim.results.summary import summary
 from ceesim.results.tables import exits, layers, operating_points
 from ceesim.results.terminal import plain_table
-from ceesim.results.verdict import less, verdict
+from ceesim.results.verdict import verdict
 from ceesim.sim.result import RunResult
 from ceesim.units import cycles_to_seconds, format_bytes, format_picojoules, format_seconds
 
@@ -206,21 +207,17 @@ def _energy(result: RunResult, numbers: dict[str, Any]) -> Group:
         before = "–" if static is None else format_picojoules(static["by_component"][name])
         band = [] if not bands else [" … ".join(map(format_picojoules, ends[name]))]
         table.add_row(name, before, format_picojoules(value), *band, f"{bar} {share:.1%}")
-    alone = "" if result.scenario is None else "of an input alone: "
-    asleep, awake = (_saved(result.saved_at_static_rate(waiting)) for waiting in Waiting)
+    met = result.scenario is not None
+    asleep, awake = (result.saved_at_static_rate(waiting) for waiting in Waiting)
+    worth = (asleep, awake) if result.keeps_static_rate else None
     technology = result.hardware.technology
     notes = [
         Text(
             f"{technology.node_nm} nm {technology.device.value} at {technology.voltage_mv / 1000:g} V, clock profile "
             f"{technology.clock_profile.value}"
         ),
-        Text(_totals(result)),
-        Text(
-            f"{alone}if inputs come at the static rate, the saved time is worth {asleep} asleep (race to sleep), "
-            f"{awake} awake (stay on)"
-            if result.keeps_static_rate
-            else f"{alone}inputs cannot come at the static rate: with exits they take longer on average"
-        ),
+        Text(totals_text(*result.mean_energy(), met=met)),
+        Text(f"{'of an input alone: ' if met else ''}{static_rate_text(worth)}"),
     ]
     if not result.density:
         notes.append(Text("the trace has no densities of its activations: every MAC is taken to toggle"))
@@ -255,25 +252,6 @@ def _operating_points(result: RunResult) -> list[Table]:
             "never" if since is None else format_seconds(since),
         )
     return [table]
-
-
-def _totals(result: RunResult) -> str:
-    """Totals with their bands; under a scenario, where inputs share what they cost, of the static network alone."""
-    dynamic, static = result.mean_energy()
-    told = f"static total {_band(total_band(static, 0))}"
-    if result.scenario is not None:
-        return f"of an input alone: {told}"
-    return f"{told}, dynamic {_band(total_band(dynamic, 0))}: {_saved(saved(dynamic, 0, static, 0))}"
-
-
-def _band(band: Band) -> str:
-    low, nominal, high = map(format_picojoules, (band.low, band.nominal, band.high))
-    return f"{nominal} ({low} … {high})"
-
-
-def _saved(band: Band) -> str:
-    low, high = (band.low, band.high) if band.nominal >= 0 else (-band.high, -band.low)
-    return f"{less(band.nominal, 'energy', digits=2)} ({low:.0%} … {high:.0%})"
 
 
 def _footnotes(result: RunResult) -> list[Text]:

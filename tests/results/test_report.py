@@ -28,7 +28,7 @@ from ceesim.explore.table import manifest_path
 from ceesim.hardware.energy.price import ratio
 from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import exit_values
-from ceesim.results.report.energy_ratio import energy_ratio
+from ceesim.results.report.energy_bands import energy_ratio
 from ceesim.results.report.exit_figures import _judged
 from ceesim.results.report.figure import Figure, Section
 from ceesim.results.report.folder import RunFolder, read_run

@@ -74,6 +74,10 @@ def test_the_distribution_ends_at_the_slowest_and_the_accounts_at_all_inputs(tmp
     assert max(own) == pytest.approx(slowest)
     accounts = table(found, "scenario")
     assert accounts["arrived"] == [400, 400]
+    asleep, awake = (accounts[f"idle {how} (µJ per input)"] for how in ("asleep", "awake"))
+    assert found.scenario is not None
+    assert asleep[-1] * 1e6 == pytest.approx(found.scenario["dynamic"]["idle_energy_pj"]["race_to_sleep"])
+    assert all(0 < little < much for little, much in zip(asleep, awake, strict=True))
     assert sum(found.exits["num_inputs"]) == len(found.inputs) == accounts["served"][-1]
 
 

@@ -6,17 +6,20 @@ cost times the share of the inputs that get as far as its segment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ceesim.errors import CeesimError
-from ceesim.hardware.link import bytes_per_cycle
-from ceesim.hardware.model import DmaQueues, Hardware
+from ceesim.hardware.energy.actions import Component
+from ceesim.hardware.energy.price import Breakdown
+from ceesim.results.energy_text import static_rate_text, totals_text
+from ceesim.results.report.energy_bands import knows_static_rate, mean_energies, saved_at_static_rate
 from ceesim.results.report.exit_figures import reaching
-from ceesim.results.report.figure import SERIES, Figure, Spec, Table, bars, cell, label, legend_above, rows_axis
+from ceesim.results.report.figure import Figure, Table, bars, cell, label, legend_above, rows_axis, whiskers
 from ceesim.results.report.folder import RunFolder
+from ceesim.results.report.roofline import roofline
 
 if TYPE_CHECKING:
     import pandas
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 Shares = npt.NDArray[np.float64]
 
 _PARTS: Final = {"compute": "--c1", "stall": "--c4", "head": "--c3", "decision": "--c5"}
-_LEAST_NAMED: Final = 0.03
-"""Share of the time from which the roofline names a layer; the pointer tells the others."""
 
 
 def cost_figures(run: RunFolder) -> list[Figure]:
@@ -36,8 +37,8 @@ def cost_figures(run: RunFolder) -> list[Figure]:
     figures.append(_bytes(run))
     if run.points is not None:
         figures.append(_operating_points(run.points))
-    roofline = _roofline(run)
-    return figures if roofline is None else [*figures, roofline]
+    under_the_roof = roofline(run)
+    return figures if under_the_roof is None else [*figures, under_the_roof]
 
 
 def _cycles_by_part(layers: pandas.DataFrame) -> dict[str, Shares]:
@@ -143,22 +144,39 @@ def _layers(run: RunFolder) -> Figure:
 
 
 def _before_and_after(
-    name: str, title: str, caption: str, unit: str, static: dict[str, float] | None, dynamic: dict[str, float]
+    name: str,
+    title: str,
+    caption: str,
+    unit: str,
+    static: dict[str, float] | None,
+    dynamic: dict[str, float],
+    ends: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Figure:
-    """Two bars per thing: without exits, if that is known, and with."""
+    """Two bars per thing: without exits, if that is known, and with.
+
+    Args:
+        ends: of the bars of each network, what each thing may be.
+    """
     names = [key for key in dynamic if dynamic[key] or (static is not None and static.get(key, 0))]
     before = [None if static is None else float(static.get(key, 0)) for key in names]
     after = [float(dynamic[key]) for key in names]
     spoken = [key.replace("_", " ") for key in names]
+    columns: dict[str, Sequence[float | None]] = {f"static ({unit})": before, f"dynamic ({unit})": after}
+    data = []
+    for which, values, color in (("static", before, "--quiet"), ("dynamic", after, "--c1")):
+        if which == "static" and static is None:
+            continue
+        drawn = bars(spoken, values, which, color, f"%{{x:.4~g}} {unit}")
+        if ends is not None:
+            low, high = ([ends[which].get(key, (0.0, 0.0))[end] for key in names] for end in (0, 1))
+            drawn["error_x"] = whiskers([value or 0.0 for value in values], (low, high))
+            columns |= {f"{which}, low ({unit})": low, f"{which}, high ({unit})": high}
+        data.append(drawn)
     return Figure(
         name,
         title,
         caption,
-        [
-            bars(spoken, values, which, color, f"%{{x:.4~g}} {unit}")
-            for which, values, color in (("static", before, "--quiet"), ("dynamic", after, "--c1"))
-            if which != "static" or static is not None
-        ],
+        data,
         {
             "height": 100 + 34 * len(names),
             "barmode": "group",
@@ -167,7 +185,7 @@ def _before_and_after(
             "yaxis": rows_axis(spoken),
             "legend": legend_above() | {"traceorder": "normal"},
         },
-        Table((name, f"static ({unit})", f"dynamic ({unit})"), list(zip(spoken, before, after, strict=True))),
+        Table((name, *columns), list(zip(spoken, *columns.values(), strict=True))),
     )
 
 
@@ -182,15 +200,34 @@ def _parts(run: RunFolder, measure: str, split: str, unit: float) -> tuple[dict[
 
 def _energy(run: RunFolder) -> Figure:
     static, dynamic = _parts(run, "energy_pj", "by_component", 1e6)
+    spent, met = mean_energies(run), run.scenario is not None
+    ends, told = None, ""
+    if spent is not None:
+        if not met:  # members of a batch share what they spend, and energy.csv is of inputs alone
+            ends = {name: _ends(each) for name, each in zip(("dynamic", "static"), spent, strict=True)}
+            told = " Thin lines: what it may be at other prices."
+        told += f" {_capital(totals_text(*spent, met=met))}."
+    if knows_static_rate(run):
+        told += f" {_capital(static_rate_text(saved_at_static_rate(run)))}."
     return _before_and_after(
         "energy",
         "Energy by component",
         "Mean energy of an input, without exits and with them. What saving arithmetic cannot touch is in the bars that "
-        "do not shrink. The part called wasted went into work that an exit then made useless.",
+        f"do not shrink. The part called wasted went into work that an exit then made useless.{told}",
         "µJ",
         static,
         dynamic,
+        ends,
     )
+
+
+def _ends(spent: Breakdown) -> dict[str, tuple[float, float]]:
+    """µJ of each component if every price is at its low, and at its high end."""
+    return {each.key: (float(spent.low[0, each]) / 1e6, float(spent.high[0, each]) / 1e6) for each in Component}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _bytes(run: RunFolder) -> Figure:
@@ -250,89 +287,3 @@ def _operating_points(points: pandas.DataFrame) -> Figure:
         },
         Table(("operating point", "network", "deadline (ms)", "energy (µJ)"), rows),
     )
-
-
-def _roofline(run: RunFolder) -> Figure | None:
-    """Every layer that moves bytes and multiplies, under what array and DRAM allow; None without the hardware."""
-    try:
-        hardware = Hardware.model_validate(run.manifest["hardware"])
-    except (KeyError, ValueError, CeesimError):
-        return None
-    layers = run.layers
-    moved = layers[["ifmap_dram_bytes", "weight_dram_bytes", "ofmap_dram_bytes"]].sum(axis=1).to_numpy(np.float64)
-    macs = layers["macs"].to_numpy(np.float64)
-    cycles = layers[["cycles", "busy_cycles"]].max(axis=1).to_numpy(np.float64)
-    shown = (moved > 0) & (macs > 0) & (cycles > 0)
-    if not shown.any():
-        return None
-    peak = float(hardware.array.rows * hardware.array.cols)
-    intensity, rate, share = macs[shown] / moved[shown], macs[shown] / cycles[shown], cycles[shown] / cycles.sum()
-    names, is_head = layers["op"].astype(str)[shown].tolist(), (layers["bottleneck"] == "head").to_numpy()[shown]
-    one_way, ways = bytes_per_cycle(hardware), 2 if hardware.dma.queues is DmaQueues.SPLIT else 1
-    slope = np.inf if one_way is None else float(one_way * ways)
-    low, high = float(intensity.min()) / 8, max(float(intensity.max()), peak / slope) * 2
-    knee = [peak / slope] if low < peak / slope < high else []
-    x = [low, *knee, high]
-    data: list[Spec] = [
-        {
-            "type": "scatter", "mode": "lines", "name": "roof", "x": x, "y": [min(peak, slope * at) for at in x],
-            "line": {"color": "--muted", "width": 2}, "hovertemplate": "roof: %{y:.4~g} MACs per cycle<extra></extra>",
-        }
-    ]  # fmt: skip
-    sizes = 7 + 30 * np.sqrt(share)
-    told = _named(np.log10(intensity), np.log10(rate), share)
-    beside = np.where(intensity < peak / slope, "top left", "top center")  # above the roof there is nothing
-    for group, mask, color in (("backbone", ~is_head, SERIES[0]), ("heads", is_head, SERIES[2])):
-        chosen = np.flatnonzero(mask).tolist()
-        if chosen:
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers+text",
-                    "name": group,
-                    "x": intensity[mask].tolist(),
-                    "y": rate[mask].tolist(),
-                    "text": [label(names[i]) if i in told else "" for i in chosen],
-                    "textposition": beside[mask].tolist(),
-                    "cliponaxis": False,
-                    "customdata": [[label(names[i], 80), float(share[i])] for i in chosen],
-                    "marker": {"color": color, "size": sizes[mask].tolist(), "opacity": 0.75},
-                    "hovertemplate": "%{customdata[0]}: %{customdata[1]:.1%} of the time<br>%{x:.4~g} MACs per DRAM "
-                    "byte<br>%{y:.4~g} MACs per cycle<extra></extra>",
-                }
-            )
-    left_out = int(((macs > 0) & ~shown).sum())
-    rest = f" {left_out} layers that move nothing to or from DRAM have no place here." if left_out else ""
-    rows = list(zip(names, intensity.tolist(), rate.tolist(), (rate / peak).tolist(), share.tolist(), strict=True))
-    return Figure(
-        "roofline",
-        "Roofline",
-        f"Left of the bend the DRAM limits a layer, right of it the array ({peak:,.0f} MACs per cycle). A large dot is "
-        "much of the time of an input that runs to the end. One far below the roof loses time to short tiles, filling "
-        f"and draining; one above the slope had its weights fetched while an earlier layer still ran.{rest}",
-        data,
-        {
-            "height": 380,
-            "xaxis": {"type": "log", "title": {"text": "MACs per DRAM byte"}, "dtick": 1},
-            "yaxis": {"type": "log", "title": {"text": "MACs per cycle"}, "dtick": 1},
-            "legend": legend_above() | {"itemsizing": "constant"},
-        },
-        Table(
-            ("op", "MACs per DRAM byte", "MACs per cycle", "share of peak", "share of time"),
-            rows,
-            {"share of peak": "percent", "share of time": "percent"},
-        ),
-    )
-
-
-def _named(x: Shares, y: Shares, share: Shares) -> set[int]:
-    """The long layers, the longest first, as far as their names do not get into each other's way.
-
-    Args:
-        x, y: [points] decades. On a phone a name is about a decade wide.
-    """
-    told: list[int] = []
-    for i in np.argsort(-share, kind="stable").tolist():
-        if share[i] >= _LEAST_NAMED and all(abs(x[i] - x[j]) > 1.1 or abs(y[i] - y[j]) > 0.2 for j in told):
-            told.append(i)
-    return set(told)

@@ -70,11 +70,17 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One number of the headline: what it is, the number, and two lines about it."""
+    """One number of the headline: what it is, the number, and lines about it.
+
+    Args:
+        band: what it may be at other prices.
+        interval: what it may be for other inputs.
+    """
 
     label: str
     value: str
     detail: str
+    band: str = ""
     interval: str = ""
 
 
@@ -122,6 +128,24 @@ def rows_axis(names: Sequence[str]) -> Spec:
         "zeroline": False,
         "ticklabelstandoff": 4,
         "automargin": True,
+    }
+
+
+Ends: TypeAlias = tuple[Sequence[float], Sequence[float]]
+"""The low and the high end of each of some numbers."""
+
+
+def whiskers(values: Sequence[float], ends: Ends) -> Spec:
+    """From the low to the high end of each value, as Plotly's error bars."""
+    low, high = ends
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(end - value, 0) for value, end in zip(values, high, strict=True)],
+        "arrayminus": [max(value - end, 0) for value, end in zip(values, low, strict=True)],
+        "color": "--muted",
+        "thickness": 1,
+        "width": 3,
     }
 
 

@@ -15,6 +15,11 @@ GLOSSARY: Final = (
     ("exit", "A point at which an input may leave the network early; the last 'exit' is the end."),
     ("head", "The small classifier at an exit."),
     ("MAC", "One multiplication and one addition to a sum."),
+    (
+        "other prices",
+        "What energy, or a share of it, may be: prices of a kind (logic, SRAM, DRAM, clock, leakage) are all at the "
+        "low or the high end of what is known of them. It has nothing to do with the choice of inputs.",
+    ),
     ("p50, p95, p99", "The latency within which 50, 95 and 99 of 100 inputs are done."),
     ("segment", "The layers between two exits, with the head and the decision at their end."),
     ("stall", "Cycles in which a layer's own unit waits, mostly for DRAM."),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ceesim.hardware.energy.price import Waiting
 from ceesim.results.report.figure import Figure, Sheet, Spec, Table, bars, legend_above, rows_axis
 from ceesim.results.report.folder import RunFolder
 
@@ -141,12 +142,14 @@ def _accounts(run: RunFolder, record: dict[str, Any]) -> Sheet:
             each["served"] * clock_hz / max(each["end_cycle"], 1), each["queue_length"]["mean"],
             each["queue_length"]["max"], sum(each["unit_utilisation"]) / len(each["unit_utilisation"]),
             each.get("dma_utilisation"), each["queue_utilisation"]["array"], each["inputs_per_group"],
+            *(each["idle_energy_pj"][waiting.value] / 1e6 for waiting in Waiting),
         )
         for name, each in _played(record).items()
     ]  # fmt: skip
     columns = (
         "network", "arrived", "served", "dropped", "late", "load", "answers/s", "queue, mean", "queue, most",
-        "units busy", "DMA busy", "array busy", "inputs per batch",
+        "units busy", "DMA busy", "array busy", "inputs per batch", "idle asleep (µJ per input)",
+        "idle awake (µJ per input)",
     )  # fmt: skip
     return Sheet(
         "scenario",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ceesim.results.report.cost_figures import cost_figures
-from ceesim.results.report.energy_ratio import energy_ratio
+from ceesim.results.report.energy_bands import energy_ratio, saved_by_price
 from ceesim.results.report.exit_figures import exit_figures, worst_case
 from ceesim.results.report.figure import (
     SERIES,
@@ -117,11 +117,13 @@ def _cards(run: RunFolder) -> list[Card]:
             continue
         before, after = (summary[which][_MEANS[key]]["mean"] for which in ("static", "dynamic"))
         interval = (summary["reduction"]["ci95"] or {}).get(key)
+        band = saved_by_price(run) if key == "energy" else None
         cards.append(
             Card(
                 word,
                 _change(saved),
                 f"{shows[key](before)} → {shows[key](after)}".replace(" ", "\u00a0").replace("→\u00a0", "→ "),
+                "" if band is None else f"other prices: {_change(band.high, 0)} to {_change(band.low, 0)}",
                 "" if interval is None else f"other inputs, 95%: {_change(interval[1])} to {_change(interval[0])}",
             )
         )
@@ -131,9 +133,9 @@ def _cards(run: RunFolder) -> list[Card]:
     return [*cards, Card("worst case", _change(1 - worst / alone), f"{tail} to the end, every head paid for{among}")]
 
 
-def _change(saved: float) -> str:
+def _change(saved: float, digits: int = 1) -> str:
     """A reduction as a change: 0.2 → −20.0%."""
-    return f"{'−' if saved > 0 else '+'}{abs(saved):.1%}"
+    return f"{'−' if saved > 0 else '+'}{abs(saved):.{digits}%}"
 
 
 def _count(number: float) -> str:
