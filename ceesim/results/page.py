@@ -12,6 +12,7 @@ from ceesim.hardware.energy.actions import Component
 from ceesim.hardware.energy.price import Waiting
 from ceesim.hardware.energy.table import energy_table
 from ceesim.hardware.model import DramModel
+from ceesim.results.accuracy import lost_accuracy
 from ceesim.results.dram import dram_sentence
 from ceesim.results.energy_text import static_rate_text, totals_text
 from ceesim.results.exit_value import exit_values
@@ -72,9 +73,11 @@ def _headline(result: RunResult, numbers: dict[str, Any]) -> list[Text]:
         static = "" if accuracy["static"] is None else f"; final classifier alone {accuracy['static']:.2%}"
         known = int((trace.labels >= 0).sum())
         base = "" if known == trace.num_inputs else f", on the {known:,} inputs with a label"
-        lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}{base}"))
-    if (told := rounding_sentence(trace)) is not None:
-        lines.append(Text(told))
+        lost = lost_accuracy(trace)
+        told = "" if lost is None else f"; {lost}"
+        lines.append(Text(f"accuracy {accuracy['dynamic']:.2%}{static}{told}{base}"))
+    if (rounded := rounding_sentence(trace)) is not None:
+        lines.append(Text(rounded))
     return lines
 
 

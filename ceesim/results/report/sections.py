@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ceesim.results.accuracy import lost_accuracy
 from ceesim.results.report.cost_figures import cost_figures
 from ceesim.results.report.energy_bands import energy_ratio, saved_by_price
 from ceesim.results.report.exit_figures import exit_figures, worst_case
@@ -104,7 +105,8 @@ def _cards(run: RunFolder) -> list[Card]:
     if accuracy["dynamic"] is not None:
         static = accuracy["static"]
         detail = "final classifier: unknown" if static is None else f"{static:.2%} for the final classifier alone"
-        cards.append(Card("accuracy", f"{accuracy['dynamic']:.2%}", detail))
+        lost = None if run.trace is None else lost_accuracy(run.trace)
+        cards.append(Card("accuracy", f"{accuracy['dynamic']:.2%}", detail, interval="" if lost is None else str(lost)))
     shows: dict[str, Callable[[float], str]] = {
         "macs": _count,
         "latency": lambda cycles: format_seconds(cycles_to_seconds(cycles, clock_hz)),
