@@ -25,7 +25,7 @@ from ceesim.explore.pictures import _axis, heat_map
 from ceesim.explore.report import MOST_POINTS, sweep_section
 from ceesim.explore.sweep import sweep
 from ceesim.explore.table import manifest_path
-from ceesim.hardware.energy.price import ratio
+from ceesim.hardware.energy.price import ratio, total_band
 from ceesim.provenance import SourceFile
 from ceesim.results.exit_value import exit_values
 from ceesim.results.report.energy_bands import energy_ratio
@@ -181,6 +181,38 @@ def test_the_roof_is_what_the_machine_can_move(
     assert roof["y"][0] == pytest.approx(256 if slope is None else slope * roof["x"][0])
 
 
+def test_numbers_stand_before_words_where_runs_are_compared(folder: Path, tmp_path: Path) -> None:
+    run, other = read_run(folder), read_run(run_folder(tmp_path / "run", small_run(array__rows=32)))
+    section = comparison([run, altered(other, policy={"name": "never"})], ["a", "b"])
+    table = part(section, "runs").table
+    assert table.columns[0] == "run"
+    assert table.columns[-2:] == ("settings", "policy")
+    assert "mean latency (ms)" in table.columns[1:-2]
+    assert '<figure id="compare-runs" class="wide">' in render([section], "page")
+    assert 'class="wide"' not in render([run_section(run, "run1")], "page").split("<main>")[1]
+
+
+def test_latency_and_energy_of_every_run_are_drawn_with_the_band_of_the_energy(folder: Path, tmp_path: Path) -> None:
+    results = [small_run(), small_run(array__rows=32)]
+    runs = [read_run(folder), read_run(run_folder(tmp_path / "run", results[1]))]
+    figure = part(comparison(runs, ["a", "b"]), "latency-energy")
+    dots = {trace["name"]: trace for trace in figure.data if trace["mode"] == "markers+text"}
+    for which, name in ((0, "with exits"), (1, "without exits")):
+        drawn = dots[name]
+        for i, result in enumerate(results):
+            summary, band = runs[i].summary, total_band(result.mean_energy()[which], 0)
+            played = summary["static" if which else "dynamic"]
+            assert drawn["x"][i] == pytest.approx(played["latency_cycles"]["mean"] * 1e3 / summary["clock_hz"])
+            assert drawn["y"][i] == pytest.approx(played["energy_pj"]["mean"] / 1e6)
+            assert drawn["y"][i] + drawn["error_y"]["array"][i] == pytest.approx(band.high / 1e6)
+            assert drawn["y"][i] - drawn["error_y"]["arrayminus"][i] == pytest.approx(band.low / 1e6)
+    old = replace(runs[1], energy=None)
+    rows = part(comparison([runs[0], old], ["a", "b"]), "latency-energy").table.rows
+    assert [row[-1] is None for row in rows] == [False, True, False, True]
+    without = [altered(run, **{n: run.summary[n] | {"energy_pj": None} for n in ("dynamic", "static")}) for run in runs]
+    assert "latency-energy" not in {part.name for part in comparison(without, ["a", "b"]).parts}
+
+
 def test_runs_of_one_network_say_so_once(folder: Path) -> None:
     run = read_run(folder)
     other = replace(run, summary=run.summary | {"network": "another"})
@@ -250,6 +282,8 @@ def test_hardware_of_one_name_is_told_apart_by_its_keys(folder: Path, tmp_path: 
     assert told_apart([run, other]) == ["array.rows 16", "array.rows 32"]
     assert "what each hardware makes of it" in part(section, "reductions").caption
     small = read_run(run_folder(tmp_path / "small", small_run(buffers__weight="64 KiB")))
+    own = replace(run, manifest=run.manifest | {"hardware": run.manifest["hardware"] | {"new_key": 1}})
+    assert told_apart([run, own]) == ["", "new_key 1"]  # a dash tells nothing in a title
     assert told_apart([run, small]) == ["buffers.weight 128 KiB", "buffers.weight 64 KiB"]
     points = small_run(technology__operating_points=[{"clock": "300 MHz", "voltage": "0.5 V"}])
     pointed = read_run(run_folder(tmp_path / "pointed", points))

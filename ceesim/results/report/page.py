@@ -23,6 +23,9 @@ from ceesim.results.write import write_text
 MOST_TABLE_ROWS: Final = 250
 """Rows of a figure's table that the page itself holds; ``--csv`` writes them all."""
 
+MOST_COLUMNS: Final = 10
+"""Columns of a table that stands for itself from which on it may be wider than text."""
+
 LONGEST_LINE: Final = 48
 """Letters of a cell that stand in one line."""
 
@@ -48,6 +51,7 @@ def render(sections: Sequence[Section], title: str) -> str:
         glossary=GLOSSARY,
         version=__version__,
         most_rows=MOST_TABLE_ROWS,
+        most_columns=MOST_COLUMNS,
         is_figure=lambda part: isinstance(part, Figure),
         style=Markup(_asset("page.css")),  # noqa: S704 - ours
         script=Markup(_asset("page.js")),  # noqa: S704 - ours

@@ -10,29 +10,13 @@ from ceesim.results.accuracy import lost_accuracy
 from ceesim.results.report.cost_figures import cost_figures
 from ceesim.results.report.energy_bands import energy_ratio, saved_by_price
 from ceesim.results.report.exit_figures import exit_figures, worst_case
-from ceesim.results.report.figure import (
-    SERIES,
-    Card,
-    Figure,
-    Section,
-    Sheet,
-    Spec,
-    Table,
-    bars,
-    legend_above,
-    rows_axis,
-)
+from ceesim.results.report.figure import Card, Figure, Section, Sheet, Table
 from ceesim.results.report.folder import RunFolder
+from ceesim.results.report.side_by_side import MEASURES, latency_and_energy, reductions
 from ceesim.results.report.trace_figures import trace_figures
 from ceesim.results.report.traits import data, differs, network, policy, scenario, shared, traits
 from ceesim.units import cycles_to_seconds, format_bytes, format_picojoules, format_seconds
 
-_MEASURES: Final = {
-    "macs": "MACs",
-    "latency": "latency",
-    "energy": "energy",
-    "dram_bytes": "DRAM bytes",
-}
 _MEANS: Final = {"macs": "macs", "latency": "latency_cycles", "energy": "energy_pj", "dram_bytes": "dram_bytes"}
 
 
@@ -113,7 +97,7 @@ def _cards(run: RunFolder) -> list[Card]:
         "energy": format_picojoules,
         "dram_bytes": format_bytes,
     }
-    for key, word in _MEASURES.items():
+    for key, word in MEASURES.items():
         saved = summary["reduction"][key]
         if saved is None:
             continue
@@ -155,12 +139,12 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
     """
     apart = {trait: values for trait, values in traits(runs).items() if differs(values)}
     columns = (
-        "run", *apart, "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
+        "run", "accuracy", "MACs saved", "latency saved", "energy saved", "DRAM saved",
         "mean latency (ms)", "p99 latency (ms)", "worst case", "mean energy (µJ)", "energy, first run = 1", "its band",
-        "mean DRAM (KiB)", "area (mm²)",
+        "mean DRAM (KiB)", "area (mm²)", *apart,
     )  # fmt: skip
     rows = [
-        (name, *(values[i] for values in apart.values()), *_measures(run, runs[0]))
+        (name, *_measures(run, runs[0]), *(values[i] for values in apart.values()))
         for i, (name, run) in enumerate(zip(names, runs, strict=True))
     ]
     same = shared(runs)
@@ -172,7 +156,8 @@ def comparison(runs: Sequence[RunFolder], names: Sequence[str]) -> Section:
         title=f"{len(runs)} runs side by side",
         sentence=f"All of them: {same}." if same else "",
         parts=[
-            _reductions(runs, names, one_hardware=not {"hardware", "settings"} & apart.keys()),
+            reductions(runs, names, one_hardware=not {"hardware", "settings"} & apart.keys()),
+            *latency_and_energy(runs, names),
             Sheet(
                 "runs",
                 "The runs",
@@ -194,7 +179,7 @@ def _measures(run: RunFolder, first: RunFolder) -> tuple[float | str | None, ...
     ratio = energy_ratio(run, first)
     return (
         summary["accuracy"]["dynamic"],
-        *(summary["reduction"][key] for key in _MEASURES),
+        *(summary["reduction"][key] for key in MEASURES),
         dynamic["latency_cycles"]["mean"] * milliseconds,
         dynamic["latency_cycles"]["p99"] * milliseconds,
         worst / alone - 1,
@@ -203,31 +188,4 @@ def _measures(run: RunFolder, first: RunFolder) -> tuple[float | str | None, ...
         None if ratio is None else f"{ratio.low:.4g} … {ratio.high:.4g}",
         dynamic["dram_bytes"]["mean"] / 1024,
         summary["area_mm2"],
-    )
-
-
-def _reductions(runs: Sequence[RunFolder], names: Sequence[str], *, one_hardware: bool) -> Figure:
-    made = "the hardware makes of it in each run" if one_hardware else "each hardware makes of it"
-    data: list[Spec] = []
-    for (key, word), color in zip(_MEASURES.items(), ("--quiet", *SERIES), strict=False):
-        values = [run.summary["reduction"][key] for run in runs]
-        data.append(bars(names, values, word, color, "%{x:.2%} less"))
-    rows = [
-        (name, *(run.summary["reduction"][key] for key in _MEASURES)) for name, run in zip(names, runs, strict=True)
-    ]
-    return Figure(
-        "reductions",
-        "What the saved MACs turned into",
-        f"Grey is what counting operations promises; the colours are what {made}. Longer than grey: the count "
-        "understated the gain. Shorter: it overstated it.",
-        data,
-        {
-            "height": 110 + 62 * len(runs),
-            "barmode": "group",
-            "bargap": 0.25,
-            "xaxis": {"title": {"text": "less than without exits"}, "tickformat": ".0%"},
-            "yaxis": rows_axis(names),
-            "legend": legend_above() | {"traceorder": "normal"},
-        },
-        Table(("run", *_MEASURES.values()), rows, dict.fromkeys(_MEASURES.values(), "percent")),
     )

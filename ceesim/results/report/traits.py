@@ -17,6 +17,7 @@ from ceesim.units import format_count, write
 
 _MOST_KEYS: Final = 4
 """Keys of a hardware that are listed."""
+_ABSENT: Final = "–"
 _LONGEST: Final = 36
 """Letters of a trait in a title."""
 
@@ -82,7 +83,7 @@ def told_apart(runs: Sequence[RunFolder]) -> list[str]:
     """For each run, in what it differs from others besides network and hardware; short enough for a title."""
     summaries = [run.summary for run in runs]
     told = [
-        _settings(runs),
+        _settings(runs, absent=False),
         [str(summary["dataset"]) for summary in summaries],
         [format_count(summary["num_inputs"], "input") for summary in summaries],
         _policies([summary["policy"] for summary in summaries]),
@@ -101,8 +102,12 @@ def _policies(records: Sequence[dict[str, Any]]) -> list[str]:
     return told
 
 
-def _settings(runs: Sequence[RunFolder]) -> list[str]:
-    """The keys, with their values, in which a run's hardware differs from others of the same name."""
+def _settings(runs: Sequence[RunFolder], *, absent: bool = True) -> list[str]:
+    """The keys, with their values, in which a run's hardware differs from others of the same name.
+
+    Args:
+        absent: say of a key, with a dash, that a run does not have it.
+    """
     described = [_flat(run.manifest.get("hardware") or {}) for run in runs]
     told = []
     for run, own in zip(runs, described, strict=True):
@@ -110,7 +115,8 @@ def _settings(runs: Sequence[RunFolder]) -> list[str]:
         alike = [other for each, other in zip(runs, described, strict=True) if each.summary["hardware"] == name]
         all_keys = [key for key in dict.fromkeys(key for other in alike for key in other) if key != "name"]
         differing = [key for key in all_keys if any(other.get(key) != own.get(key) for other in alike)]
-        listed = [f"{key} {_value(key, own.get(key))}" for key in differing[:_MOST_KEYS]]
+        valued = [(key, _value(key, own.get(key))) for key in differing[:_MOST_KEYS]]
+        listed = [f"{key} {value}" for key, value in valued if absent or value != _ABSENT]
         if len(differing) > _MOST_KEYS:
             listed.append(f"{len(differing) - _MOST_KEYS} more keys")
         told.append(", ".join(listed))
@@ -128,11 +134,12 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _value(key: str, value: Any) -> str:
     """A value of a hardware, with its unit if it has one."""
     if value is None:
-        return "–"
+        return _ABSENT
     if isinstance(value, list):  # of sections
         items = (_flat(item) if isinstance(item, dict) else {"": item} for item in value)
         return (
-            "; ".join(" ".join(_value(f"{key}.{name}", each) for name, each in item.items()) for item in items) or "–"
+            "; ".join(" ".join(_value(f"{key}.{name}", each) for name, each in item.items()) for item in items)
+            or _ABSENT
         )
     field = keys.find(Hardware, tuple(key.split(".")))
     kind = None if field is None else keys.quantity(field)
