@@ -213,6 +213,42 @@ def test_latency_and_energy_of_every_run_are_drawn_with_the_band_of_the_energy(f
     assert "latency-energy" not in {part.name for part in comparison(without, ["a", "b"]).parts}
 
 
+def test_captions_say_what_the_layers_say(folder: Path) -> None:
+    run = read_run(folder)
+    layers = run.layers.assign(stall_cycles=0)
+    plain = layers.index[~layers["bottleneck"].isin(["head", "decision"])]
+    quiet = run_section(replace(run, layers=layers), "run1")
+    assert part(quiet, "cycles").caption.endswith("own unit waits.")
+    assert "longest red end" not in part(quiet, "layers").caption
+    layers.loc[plain[0], ["stall_cycles", "cycles", "bottleneck"]] = [30, 100, "vector"]
+    layers.loc[plain[1], ["stall_cycles", "cycles", "bottleneck"]] = [10, 100, "dram"]
+    told = run_section(replace(run, layers=layers), "run1")
+    assert "75% of it in layers bound by the vector unit, 25% of it in layers bound by loads and stores" in (
+        part(told, "cycles").caption
+    )
+    name = layers["op"][plain[0]]
+    assert f"The longest red end is that of {name}, a layer bound by the vector unit." in part(told, "layers").caption
+    for figure in ("cycles", "layers"):
+        assert "DRAM" not in part(told, figure).caption
+        assert "weights" not in part(told, figure).caption
+
+
+def test_the_roofline_says_why_a_layer_is_low_where_the_run_does(folder: Path) -> None:
+    run = read_run(folder)
+    slow = run.layers.assign(cycles=run.layers["cycles"] * 1000)
+    few = part(run_section(replace(run, layers=slow.assign(mapping_efficiency=0.1)), "run1"), "roofline")
+    assert "by leaving more than half of the PEs without work" in few.caption
+    assert set(dict(zip(few.table.columns, zip(*few.table.rows, strict=True), strict=True))["PEs in use"]) == {0.1}
+    many = slow.assign(mapping_efficiency=1.0)
+    waiting = part(run_section(replace(run, layers=many.assign(bottleneck="vector")), "run1"), "roofline")
+    assert "by the vector unit's time" in waiting.caption
+    unknown = part(run_section(replace(run, layers=many.assign(bottleneck="compute")), "run1"), "roofline")
+    assert re.search(r"layers? stay below half of the roof\.", unknown.caption)
+    for figure in (few, waiting, unknown):
+        assert "tiles" not in figure.caption
+        assert "above the slope" not in figure.caption  # none is
+
+
 def test_runs_of_one_network_say_so_once(folder: Path) -> None:
     run = read_run(folder)
     other = replace(run, summary=run.summary | {"network": "another"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,28 @@ def test_waiting_and_service_are_the_latency(tmp_path: Path) -> None:
     for name, waiting, service in zip(*columns.values(), strict=True):
         assert waiting + service == pytest.approx(found.summary[name]["latency_cycles"]["mean"] * milliseconds)
         assert waiting > 0
+
+
+def test_the_caption_says_which_part_became_shorter(tmp_path: Path) -> None:
+    found = folder(tmp_path, POISSON)
+    columns = table(found, "waiting")
+    caption = next(part for part in run_section(found, "run1").parts if part.name == "waiting").caption
+    for name in ("service", "waiting"):
+        static, dynamic = columns[f"{name} (ms)"]
+        change = "shorter" if dynamic < static else "longer"
+        assert f"{name} is {abs(1 - dynamic / static):.1%} {change}" in caption
+    assert "survivors" not in caption
+    assert found.scenario is not None
+    slower = found.scenario["dynamic"] | {
+        "service_cycles": {"mean": 2 * found.scenario["static"]["service_cycles"]["mean"]}
+    }
+    refilled = found.scenario | {
+        "dynamic": slower, "scenario": found.scenario["scenario"] | {"batch": {"size": 4, "mode": "refill"}}
+    }  # fmt: skip
+    parts = run_section(replace(found, scenario=refilled), "run1").parts
+    caption = next(part for part in parts if part.name == "waiting").caption
+    assert "with exits service is 100.0% longer" in caption
+    assert "survivors that wait for a full batch are being served" in caption
 
 
 def test_a_dma_with_a_queue_each_way_is_never_busier_than_all_the_time(tmp_path: Path) -> None:

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 Shares = npt.NDArray[np.float64]
 
+_BOUND_BY: Final = {
+    "dram": "bound by loads and stores",
+    "compute": "bound by the array",
+    "vector": "bound by the vector unit",
+}
+"""What a layer's bottleneck says, in words."""
 _PARTS: Final = {"compute": "--c1", "stall": "--c4", "head": "--c3", "decision": "--c5"}
 
 
@@ -73,9 +79,9 @@ def _where_cycles_go(run: RunFolder) -> Figure:
     return Figure(
         "cycles",
         "Where the cycles go",
-        "Arithmetic, waiting for DRAM, heads and decisions. From the first bar to the second is what exits cost an "
-        "input that none of them lets go, from the first to the third what they bring on average."
-        f"{remark if differs else ''}",
+        "Arithmetic, stalls, heads and decisions. From the first bar to the second is what exits cost an input that "
+        "none of them lets go, from the first to the third what they change on average. A stall is time in which a "
+        f"layer's own unit waits{_stalled(run.layers)}.{remark if differs else ''}",
         data,
         {
             "height": 260,
@@ -86,6 +92,29 @@ def _where_cycles_go(run: RunFolder) -> Figure:
         },
         Table(("spent on", *names), rows, dict.fromkeys(names, "int")),
     )
+
+
+def _stalling(layers: pandas.DataFrame) -> list[tuple[int, str, str]]:
+    """(cycles, layer, what it is bound by) of the stalls of layers, the longest first."""
+    columns = (layers[name].tolist() for name in ("stall_cycles", "op", "bottleneck"))
+    rows = [(cycles, str(op), _BOUND_BY[by]) for cycles, op, by in zip(*columns, strict=True) if by in _BOUND_BY]
+    return sorted((row for row in rows if row[0]), key=lambda row: -row[0])
+
+
+def _stalled(layers: pandas.DataFrame) -> str:
+    """What the layers that stall are bound by, with the share of the stalls."""
+    stalls: dict[str, int] = {}
+    for cycles, _, by in _stalling(layers):
+        stalls[by] = stalls.get(by, 0) + cycles
+    ordered = sorted(stalls.items(), key=lambda item: -item[1])
+    listed = [f"{cycles / sum(stalls.values()):.0%} of it in layers {by}" for by, cycles in ordered]
+    return f": for an input that runs to the end, {', '.join(listed)}" if listed else ""
+
+
+def _longest_stall(layers: pandas.DataFrame) -> str:
+    """The layer that stalls longest, and what it is bound by; empty if none does."""
+    found = _stalling(layers)
+    return f" The longest red end is that of {found[0][1]}, a layer {found[0][2]}." if found else ""
 
 
 def _layer_reach(run: RunFolder) -> Shares:
@@ -129,8 +158,8 @@ def _layers(run: RunFolder) -> Figure:
         "layers",
         "Cycles by layer",
         "What each layer adds to the time of an input that runs to the end, in execution order. The diamond is what an "
-        "average input pays for it: the distance between the two is what early exits save. A long red end is a layer "
-        "that waits for its weights.",
+        "average input pays for it: the distance between the two is what those save that left before. A red end is "
+        f"time in which the layer's own unit waits.{_longest_stall(run.layers)}",
         data,
         {
             "height": 90 + 17 * len(names),

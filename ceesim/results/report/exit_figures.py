@@ -142,7 +142,7 @@ def _latency(run: RunFolder) -> Figure:
         "latency",
         "How long an input takes",
         "The share of the inputs that are done after a time; a step is an exit. Dots are percentiles. Right of the "
-        "dashed line an input is slower than without exits: it has paid for heads in vain.",
+        "dashed line an input is slower than without exits.",
         [steps, points, line],
         {
             "height": 320,

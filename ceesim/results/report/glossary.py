@@ -22,7 +22,7 @@ GLOSSARY: Final = (
     ),
     ("p50, p95, p99", "The latency within which 50, 95 and 99 of 100 inputs are done."),
     ("segment", "The layers between two exits, with the head and the decision at their end."),
-    ("stall", "Cycles in which a layer's own unit waits, mostly for DRAM."),
+    ("stall", "Cycles in which a layer's own unit waits: for data, or for another unit."),
     ("static", "The backbone alone on the same hardware; what every reduction is measured against."),
     ("wasted", "Work for a segment that an exit then made unnecessary."),
     (

@@ -10,11 +10,15 @@ import numpy.typing as npt
 from ceesim.hardware.link import bytes_per_cycle
 from ceesim.hardware.model import DmaQueues
 from ceesim.results.report.energy_bands import hardware_of
-from ceesim.results.report.figure import SERIES, Figure, Spec, Table, label, legend_above
+from ceesim.results.report.figure import SERIES, Figure, Spec, Table, cell, label, legend_above
 from ceesim.results.report.folder import RunFolder
+from ceesim.units import format_count
 
 Shares = npt.NDArray[np.float64]
 
+_FAR: Final = 0.5
+"""Of the roof, or of the PEs: what is less is told."""
+_MOST_LISTED: Final = 3
 _LEAST_NAMED: Final = 0.03
 """Share of the time from which a layer is named; the pointer tells the others."""
 
@@ -68,13 +72,22 @@ def roofline(run: RunFolder) -> Figure | None:
             )
     left_out = int(((macs > 0) & ~shown).sum())
     rest = f" {left_out} layers that move nothing to or from DRAM have no place here." if left_out else ""
-    rows = list(zip(names, intensity.tolist(), rate.tolist(), (rate / peak).tolist(), share.tolist(), strict=True))
+    mapped, bound = layers["mapping_efficiency"].to_numpy(np.float64)[shown], layers["bottleneck"][shown].tolist()
+    rows = [
+        (*numbers, cell(used), by)
+        for *numbers, used, by in zip(
+            names, intensity.tolist(), rate.tolist(), (rate / peak).tolist(), share.tolist(), mapped.tolist(), bound,
+            strict=True,
+        )
+    ]  # fmt: skip
+    roof = np.minimum(peak, slope * intensity)
+    ahead = " One above the slope had bytes moved while another layer ran." if (rate > 1.02 * roof).any() else ""
     return Figure(
         "roofline",
         "Roofline",
-        f"Left of the bend the DRAM limits a layer, right of it the array ({peak:,.0f} MACs per cycle). A large dot is "
-        "much of the time of an input that runs to the end. One far below the roof loses time to short tiles, filling "
-        f"and draining; one above the slope had its weights fetched while an earlier layer still ran.{rest}",
+        f"Left of the bend moving bytes limits a layer, right of it the array ({peak:,.0f} MACs per cycle). A large "
+        f"dot is much of the time of an input that runs to the end.{_far_below(names, rate / roof, mapped, bound)}"
+        f"{ahead}{rest}",
         data,
         {
             "height": 380,
@@ -83,11 +96,33 @@ def roofline(run: RunFolder) -> Figure | None:
             "legend": legend_above() | {"itemsizing": "constant"},
         },
         Table(
-            ("op", "MACs per DRAM byte", "MACs per cycle", "share of peak", "share of time"),
+            ("op", "MACs per DRAM byte", "MACs per cycle", "share of peak", "share of time", "PEs in use", "bound by"),
             rows,
-            {"share of peak": "percent", "share of time": "percent"},
+            dict.fromkeys(("share of peak", "share of time", "PEs in use"), "percent"),
         ),
     )
+
+
+def _far_below(names: list[str], height: Shares, mapped: Shares, bound: list[str]) -> str:
+    """Which layers are far below the roof, and what of that the run says.
+
+    Args:
+        height: [layers] share of the roof.
+        mapped: [layers] share of the PEs that have work while the array computes.
+        bound: [layers] the bottleneck.
+    """
+    low = np.flatnonzero(height < _FAR)
+    if not len(low):
+        return ""
+    few = [names[i] for i in low if mapped[i] < _FAR]
+    waiting = [names[i] for i in low if not mapped[i] < _FAR and bound[i] == "vector"]
+    told = [f"{_listed(few)} by leaving more than half of the PEs without work"] if few else []
+    told += [f"{_listed(waiting)} by the vector unit's time"] if waiting else []
+    return f" {format_count(len(low), 'layer')} stay below half of the roof{': ' if told else ''}{', '.join(told)}."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {rest} more" if (rest := len(names) - _MOST_LISTED) > 0 else "")
 
 
 def _named(x: Shares, y: Shares, share: Shares) -> set[int]:

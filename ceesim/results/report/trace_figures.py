@@ -86,7 +86,7 @@ def _inputs_per_exit(trace: ExitTrace) -> Figure:
     return Figure(
         "fig4",
         "Fig. 4: inputs per exit",
-        "How many inputs left at each exit. An exit that hardly anybody takes still costs everybody its head.",
+        "How many inputs left at each exit. The head of an exit runs for everybody that gets there.",
         [_vertical_bars(names, counts, SERIES[0], "%{y:,} of the inputs")],
         {
             "height": 260,
