@@ -20,6 +20,7 @@ import pytest
 from ceesim import cli
 from ceesim.errors import OutputError
 from ceesim.exits.references import Never
+from ceesim.exits.scores import Score, ScoreKind
 from ceesim.exits.trace import save_trace
 from ceesim.explore.pictures import _axis, heat_map
 from ceesim.explore.report import MOST_POINTS, sweep_section
@@ -409,6 +410,26 @@ def test_the_run_itself_is_a_point_of_figure_8(folder: Path, section: Section) -
     star = next(trace for trace in part(section, "fig8").data if trace["name"] == "this run")
     assert star["y"] == [summary["accuracy"]["dynamic"]]
     assert star["x"][0] == pytest.approx(1 - summary["reduction"]["macs"])
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.21, 0.999_999])
+def test_a_run_by_one_confidence_lies_on_the_curve_of_figure_8(tmp_path: Path, threshold: float) -> None:
+    policy = Score(ScoreKind.CONFIDENCE, (threshold,) * 3)
+    section = run_section(read_run(run_folder(tmp_path / "run", small_run(policy=policy))), "run1")
+    curves = {trace["name"]: trace for trace in part(section, "fig8").data}
+    star, curve = curves["this run"], curves["confidence"]
+    assert (star["x"][0], star["y"][0]) in set(zip(curve["x"], curve["y"], strict=True))
+    thresholds = [row[1] for row in part(section, "fig8").table.rows if row[0] == "confidence"]
+    assert threshold in thresholds
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert len(set(curve["x"])) > 8  # thresholds lie where the scores do
+
+
+def test_a_run_by_one_beta_lies_on_the_curve_of_figure_8(tmp_path: Path) -> None:
+    section = run_section(read_run(run_folder(tmp_path / "run", small_run(policy=type(POLICY)((0.37,) * 3)))), "run1")
+    curves = {trace["name"]: trace for trace in part(section, "fig8").data}
+    star, curve = curves["this run"], curves["class exclusion"]
+    assert (star["x"][0], star["y"][0]) in set(zip(curve["x"], curve["y"], strict=True))
 
 
 def test_intervals_ascend_as_they_are_printed(folder: Path) -> None:

@@ -17,7 +17,7 @@ from ceesim.errors import WorkloadError
 from ceesim.exits import metrics
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.policy import ExitPolicy, replay
-from ceesim.exits.scores import Score, ScoreKind
+from ceesim.exits.scores import Score, ScoreKind, confidence
 from ceesim.exits.trace import ExitTrace
 from ceesim.results.report.figure import RAMP, SERIES, Figure, Sheet, Spec, Table, cell, label, legend_above, rows_axis
 from ceesim.workload.flops import Convention, backbone_flops, path_flops
@@ -25,7 +25,7 @@ from ceesim.workload.flops import Convention, backbone_flops, path_flops
 Shares = npt.NDArray[np.float64]
 
 _BETAS: Final = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
-_CONFIDENCES: Final = (1.0, 0.999, 0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_NUM_CONFIDENCES: Final = 15
 
 
 def trace_figures(trace: ExitTrace) -> list[Figure | Sheet]:
@@ -231,9 +231,10 @@ def _against_confidence(trace: ExitTrace) -> Figure:
     """Accuracy over work: one β for all exits against one confidence for all exits, and every head alone."""
     num_exits, own = trace.workload.num_exits, trace.policy
     alpha = own.alpha if isinstance(own, Exclude) else None
-    exclusion = [(beta, *_outcome(trace, Exclude((beta,) * num_exits, alpha=alpha))) for beta in _BETAS]
-    confidence = [
-        (limit, *_outcome(trace, Score(ScoreKind.CONFIDENCE, (limit,) * num_exits))) for limit in _CONFIDENCES
+    betas = sorted({*_BETAS, *_own_thresholds(trace)}) if isinstance(own, Exclude) else _BETAS
+    exclusion = [(beta, *_outcome(trace, Exclude((beta,) * num_exits, alpha=alpha))) for beta in betas]
+    by_confidence = [
+        (limit, *_outcome(trace, Score(ScoreKind.CONFIDENCE, (limit,) * num_exits))) for limit in _confidences(trace)
     ]
     heads = metrics.head_accuracy(trace).on_all
     backbone = trace.workload.backbone.path_macs()[-1]
@@ -244,7 +245,7 @@ def _against_confidence(trace: ExitTrace) -> Figure:
     ]
     data = [
         _curve("class exclusion", "β", exclusion, SERIES[0], "lines+markers"),
-        _curve("confidence", "threshold", confidence, SERIES[2], "lines+markers"),
+        _curve("confidence", "threshold", by_confidence, SERIES[2], "lines+markers"),
         _curve("fixed exit", "always", fixed, "--muted", "markers"),
     ]
     if trace.accuracy is not None:
@@ -252,16 +253,17 @@ def _against_confidence(trace: ExitTrace) -> Figure:
         data.append(_curve("this run", "policy", [here], "--bad", "markers", "star", 14))
     groups: dict[str, Sequence[tuple[Any, float, float]]] = {
         "class exclusion": exclusion,
-        "confidence": confidence,
+        "confidence": by_confidence,
         "fixed exit": fixed,
     }
     rows = [(name, *point) for name, points in groups.items() for point in points]
     return Figure(
         "fig8",
         "Fig. 8: against confidence exits",
-        "Accuracy over mean MACs, with one threshold for all exits: higher and further left is better. Both kinds of "
-        "policy are replayed on the same heads, which were trained for class exclusion or for confidence, not for both;"
-        " the paper compares networks trained for each. Grey dots always stop at one exit.",
+        "Accuracy over mean MACs, with one threshold for all exits: higher and further left is better. The star is "
+        "this run; it may lie beside the lines where exits have thresholds of their own. Both kinds of policy are "
+        "replayed on the same heads, which were trained for class exclusion or for confidence, not for both; the paper "
+        "compares networks trained for each. Grey dots always stop at one exit.",
         data,
         {
             "height": 380,
@@ -271,6 +273,22 @@ def _against_confidence(trace: ExitTrace) -> Figure:
         },
         Table(("policy", "threshold", "MACs", "accuracy"), rows, {"MACs": "percent", "accuracy": "percent"}),
     )
+
+
+def _confidences(trace: ExitTrace) -> list[float]:
+    """Thresholds from nobody to everybody, evenly many scores between them, and those of the run, highest first."""
+    logits, _ = trace.evidence()
+    scores = confidence(logits.reshape(-1, logits.shape[-1]))
+    even = np.quantile(scores, np.linspace(0, 1, _NUM_CONFIDENCES)).tolist() if len(scores) else []
+    own = _own_thresholds(trace) if trace.policy.name == ScoreKind.CONFIDENCE else []
+    return sorted({1.0, *even, *own}, reverse=True)
+
+
+def _own_thresholds(trace: ExitTrace) -> list[float]:
+    """Those of the run's policy, of the exits that it keeps."""
+    policy = trace.policy
+    values = policy.beta if isinstance(policy, Exclude) else policy.threshold if isinstance(policy, Score) else ()
+    return [value for value in values if value is not None]
 
 
 def _curve(
@@ -283,7 +301,7 @@ def _curve(
         "name": name,
         "x": [point[1] for point in points],
         "y": [point[2] for point in points],
-        "customdata": [str(point[0]) for point in points],
+        "customdata": [point[0] if isinstance(point[0], str) else f"{point[0]:.6g}" for point in points],
         "line": {"color": color, "width": 2},
         "marker": {"color": color, "size": size, "symbol": symbol},
         "hovertemplate": f"{name}, {knob} %{{customdata}}<br>%{{x:.1%}} of the MACs, %{{y:.2%}} right<extra></extra>",
