@@ -169,9 +169,8 @@ def test_more_units_are_faster_until_the_dram_is_full(arbitration: Arbitration) 
     ends = []
     for units in (1, 2, 4, 8):
         keys: dict[str, Any] = {"inputs": per_unit * units, "deadline": "1 s"}
-        if units > 1:
-            keys |= {"units": units, "arbitration": arbitration.value}
-        outcome = played(rows, accelerator=SLOW, **keys).dynamic
+        asked = {"units": units, "arbitration": arbitration.value} if units > 1 else {}
+        outcome = played(rows, accelerator=SLOW, **keys, **asked).dynamic
         free = played(rows, accelerator=SLOW, **{**keys, **apart(units)}).dynamic
         assert free.end_cycle == per_unit * alone.end_cycle
         held = least_held_cycles(outcome.amounts, SLOW)
