@@ -46,8 +46,9 @@ def scenarios(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         batch = keys["batch"] = {"size": size, "mode": mode}
     if units > 1:
         keys["units"] = units
-        keys["arbitration"] = draw(st.sampled_from(("first_come", "round_robin")))
         keys["contention"] = draw(st.booleans())
+        if keys["contention"]:
+            keys["arbitration"] = draw(st.sampled_from(("first_come", "round_robin")))
     arrivals: dict[str, Any] = {"process": process}
     if process == "poisson":
         arrivals["load"] = draw(st.sampled_from((0.2, 0.8, 3.0)))
