@@ -1,18 +1,17 @@
 """What the files of a run must hold for a page about it: checked once, where they are read, and relied on afterwards.
 
-A shape is a `Kind` of value, a dict of the keys that are needed, or one of these as `Maybe` (or null) or `Each` (of a
-list or an object). Keys beside those of a shape may hold anything.
+Keys beside those that a shape names may hold anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from ceesim.errors import OutputError
-from ceesim.hardware.energy.price import Waiting
 
 if TYPE_CHECKING:
     import pandas
@@ -24,156 +23,211 @@ _LARGEST_WHOLE: Final = 2**53
 _LONGEST_GOT: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of value: what to call one, and whether something is one."""
-
-    name: str
-    holds: Callable[[Any], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Maybe:
-    """What may be null."""
-
-    shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Each:
-    """A list or an object (`of`) in which all values have one shape, at least `least` of them."""
-
-    of: type[list[Any]] | type[dict[str, Any]]
-    shape: Shape
-    least: int = 0
-
-
-Shape: TypeAlias = Kind | Maybe | Each | Mapping[str, "Shape"]
-
-
 def _is_number(value: Any) -> bool:
     """Also false for what is not finite, and for true and false."""
     return type(value) in (int, float) and -_LARGEST < value < _LARGEST
 
 
-NUMBER: Final = Kind("a number", _is_number)
-POSITIVE: Final = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
-TEXT: Final = Kind("a text", lambda value: isinstance(value, str))
-SETTING: Final = Kind(
-    "a number, a word, null, or a list of numbers and nulls",
-    lambda value: (
-        value is None
-        or isinstance(value, str | bool)
-        or _is_number(value)
-        or (isinstance(value, list) and all(item is None or _is_number(item) for item in value))
-    ),
-)
-_PAIR: Final = Kind("two numbers", lambda value: isinstance(value, list) and [*map(_is_number, value)] == [True, True])
-_ANYTHING: Final = Kind("an object", lambda value: isinstance(value, dict))
-
-_ENERGY: Final = Maybe({"mean": NUMBER, "by_component": Each(dict, NUMBER)})
-_PLAYED: Final[Shape] = {
-    "macs": {"mean": NUMBER},
-    "latency_cycles": dict.fromkeys(("mean", "p50", "p95", "p99", "max"), NUMBER),
-    "energy_pj": _ENERGY,
-    "dram_bytes": {"mean": NUMBER, "by_operand": Each(dict, NUMBER)},
-    "throughput_per_s": NUMBER,
-}
-REDUCED: Final = ("macs", "latency", "energy", "dram_bytes")
-SUMMARY: Final[dict[str, Shape]] = {
-    "hardware": TEXT,
-    "network": TEXT,
-    "width": NUMBER,
-    "dataset": TEXT,
-    "num_inputs": NUMBER,
-    "policy": {"name": TEXT},
-    "scenario": TEXT,
-    "batch": NUMBER,
-    "clock_hz": POSITIVE,
-    "area_mm2": Maybe(NUMBER),
-    "accuracy": {"static": Maybe(NUMBER), "dynamic": Maybe(NUMBER)},
-    "exit_rate": Each(list, NUMBER, 1),
-    "dynamic": _PLAYED,
-    "static": Maybe(_PLAYED),
-    "reduction": dict.fromkeys(REDUCED, Maybe(NUMBER)) | {"ci95": Maybe(Each(dict, Maybe(_PAIR)))},
-}
-MANIFEST: Final[dict[str, Shape]] = {
-    "packages": Each(dict, TEXT),
-    "configuration": _ANYTHING,
-    "files": Each(list, {"name": TEXT, "sha256": TEXT}),
-    "hardware": _ANYTHING,
-}
-"""Of keys that may all be absent."""
-CONFIGURATION: Final[dict[str, Shape]] = {"set": Each(list, TEXT)}
-"""Of the manifest, likewise."""
-_QUEUE: Final[Shape] = {"mean": NUMBER, "max": NUMBER}
-_STAGE: Final[Shape] = {
-    "segments": Each(list, NUMBER, 1),
-    **dict.fromkeys(("units", "work_cycles_per_input", "busy", "blocked"), NUMBER),
-    "queue_length": _QUEUE,
-}
-_MET: Final[Shape] = {
-    **dict.fromkeys(("arrived", "served", "dropped", "end_cycle", "inputs_per_group"), NUMBER),
-    **dict.fromkeys(("late", "load"), Maybe(NUMBER)),
-    "waiting_cycles": {"mean": NUMBER},
-    "service_cycles": {"mean": NUMBER},
-    "queue_length": _QUEUE,
-    "unit_utilisation": Each(list, NUMBER, 1),
-    "queue_utilisation": {"array": NUMBER},
-    "idle_energy_pj": {waiting.value: NUMBER for waiting in Waiting},
-    "latency_distribution": Each(list, _PAIR),
-    "pipeline": Maybe({"stages": Each(list, _STAGE)}),
-}
-SCENARIO: Final[dict[str, Shape]] = {"scenario": _ANYTHING, "dynamic": _MET, "static": Maybe(_MET)}
-LATER: Final[dict[str, Shape]] = {"dma_utilisation": NUMBER}
-"""Of the networks of scenario.json, likewise: what earlier versions did not write."""
-ASKED: Final[dict[str, Shape]] = {"units": NUMBER, "batch": {"mode": TEXT}, "deadline": NUMBER}
-"""Of what was asked for under `scenario`: keys that may all be absent."""
+def _setting(value: Any) -> Any:
+    items = value if isinstance(value, list) else [value]
+    if all(item is None or _is_number(item) for item in items) or isinstance(value, str | bool):
+        return value
+    raise PydanticCustomError("setting", "a number, a word, null, or a list of numbers and nulls")
 
 
-def check(record: Mapping[str, Any], shape: Mapping[str, Shape], where: str, prefix: str = "") -> None:
+Number: TypeAlias = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
+Numbers: TypeAlias = Annotated[list[Number], Field(min_length=1)]
+Pair: TypeAlias = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Setting: TypeAlias = Annotated[Any, AfterValidator(_setting)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Mean(_Shape):
+    mean: Number
+
+
+class _Latency(_Mean):
+    p50: Number
+    p95: Number
+    p99: Number
+    max: Number
+
+
+class _Energy(_Mean):
+    by_component: dict[str, Number]
+
+
+class _Bytes(_Mean):
+    by_operand: dict[str, Number]
+
+
+class _Network(_Shape):
+    macs: _Mean
+    latency_cycles: _Latency
+    energy_pj: _Energy | None
+    dram_bytes: _Bytes
+    throughput_per_s: Number
+
+
+class _Policy(_Shape):
+    model_config = ConfigDict(extra="allow")
+
+    __pydantic_extra__: dict[str, Setting]
+    name: str
+
+
+class _Accuracy(_Shape):
+    static: Number | None
+    dynamic: Number | None
+
+
+class _Reduction(_Shape):
+    macs: Number | None
+    latency: Number | None
+    energy: Number | None
+    dram_bytes: Number | None
+    ci95: dict[str, Pair | None] | None
+
+
+class Summary(_Shape):
+    """Of summary.json."""
+
+    hardware: str
+    network: str
+    width: Number
+    dataset: str
+    num_inputs: Number
+    policy: _Policy
+    scenario: str
+    batch: Number
+    clock_hz: Annotated[Number, Field(gt=0)]
+    area_mm2: Number | None
+    accuracy: _Accuracy
+    exit_rate: Numbers
+    dynamic: _Network
+    static: _Network | None
+    reduction: _Reduction
+
+
+class _Configuration(_Shape):
+    set: list[str] = []
+
+
+class _File(_Shape):
+    name: str
+    sha256: str
+
+
+class Manifest(_Shape):
+    """Of manifest.json."""
+
+    packages: dict[str, str] = {}
+    configuration: _Configuration = _Configuration()
+    files: list[_File] = []
+    hardware: dict[str, Any] = {}
+
+
+class _Queue(_Mean):
+    max: Number
+
+
+class _Stage(_Shape):
+    segments: Numbers
+    units: Number
+    work_cycles_per_input: Number
+    busy: Number
+    blocked: Number
+    queue_length: _Queue
+
+
+class _Pipeline(_Shape):
+    stages: list[_Stage]
+
+
+class _Units(_Shape):
+    array: Number
+
+
+class _Idle(_Shape):
+    race_to_sleep: Number
+    stay_on: Number
+
+
+class _Played(_Shape):
+    arrived: Number
+    served: Number
+    dropped: Number
+    end_cycle: Number
+    inputs_per_group: Number
+    late: Number | None
+    load: Number | None
+    waiting_cycles: _Mean
+    service_cycles: _Mean
+    queue_length: _Queue
+    unit_utilisation: Numbers
+    queue_utilisation: _Units
+    dma_utilisation: Number = 0  # earlier versions did not write it
+    idle_energy_pj: _Idle
+    latency_distribution: list[Pair]
+    pipeline: _Pipeline | None
+
+
+class _Batch(_Shape):
+    mode: str
+
+
+class _Asked(_Shape):
+    units: Number = 1
+    batch: _Batch = _Batch(mode="static")
+    deadline: Number = 0
+
+
+class Met(_Shape):
+    """Of scenario.json."""
+
+    scenario: _Asked
+    dynamic: _Played
+    static: _Played | None
+
+
+_EXPECTED: Final = {
+    "float_type": "a number",
+    "finite_number": "a number",
+    "greater_than_equal": "a number",
+    "less_than_equal": "a number",
+    "greater_than": "a number above 0",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "too_short": "a longer list",
+    "too_long": "a shorter list",
+}
+"""What pydantic found, in words of JSON."""
+
+
+def check(record: dict[str, Any], shape: type[BaseModel], where: str) -> None:
     """See that the `record` of a file has a shape.
 
-    Args:
-        prefix: of its keys in words, like ``scenario.``.
-
     Raises:
-        OutputError: if not.
+        OutputError: if not, with the first key.
     """
-    for path, value, expected in _wrong(record, shape, ""):
-        got = "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
-        got = got if len(got) <= _LONGEST_GOT else f"{got[:_LONGEST_GOT]} …"
+    try:
+        shape.model_validate(record)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        is_absent = found["type"] == "missing"
+        got = "nothing" if is_absent else json.dumps(found["input"], ensure_ascii=False)
         raise OutputError(
-            f"{prefix}{path} is not what a run writes", where=where, got=got, expected=expected, fix=AGAIN
-        )
-
-
-_ABSENT: Final = object()
-
-
-def _wrong(value: Any, shape: Shape, path: str) -> Iterator[tuple[str, Any, str]]:
-    """(path, value, what it should be) of everything that does not fit."""
-    if isinstance(shape, Maybe):
-        for found, got, expected in () if value is None else _wrong(value, shape.shape, path):
-            yield found, got, f"{expected} or null" if found == path else expected
-        return
-    if isinstance(shape, Kind):
-        if value is _ABSENT or not shape.holds(value):
-            yield path, value, shape.name
-        return
-    if isinstance(shape, Each):
-        if not isinstance(value, shape.of) or len(value) < shape.least:
-            yield path, value, "a list" if shape.of is list else "an object"
-            return
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        inner = [(str(key), each, shape.shape) for key, each in parts]
-    else:
-        if not isinstance(value, dict):
-            yield path, value, "an object"
-            return
-        inner = [(key, value.get(key, _ABSENT), each) for key, each in shape.items()]
-    for key, each, wanted in inner:
-        yield from _wrong(each, wanted, f"{path}.{key}" if path else key)
+            f"{'.'.join(map(str, found['loc']))} is not what a run writes",
+            where=where,
+            got=got if len(got) <= _LONGEST_GOT else f"{got[:_LONGEST_GOT]} …",
+            expected="a value" if is_absent else _EXPECTED.get(found["type"], found["msg"]),
+            fix=AGAIN,
+        ) from None
 
 
 _WORDS: Final = frozenset({"op", "kind", "unit", "bottleneck", "network", "component", "price"})
