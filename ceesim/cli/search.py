@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ceesim.exits.search import Space
     from ceesim.exits.trace import ExitTrace
     from ceesim.explore.codesign import Comparison, Difference, HardwarePrices
+    from ceesim.results.accuracy import Lost
 
 _POLICIES = ("exclude", "ratio", "confidence", "margin", "entropy", "patience", "fixed")
 """As `exits.search.SEARCHABLE`, which --help need not import."""
@@ -106,6 +107,7 @@ def command(
     from ceesim.exits.trace import load_trace
     from ceesim.files import check_apart, check_folder
     from ceesim.provenance import SourceFile
+    from ceesim.results.accuracy import lost_accuracy
     from ceesim.shipped import Shelf, find
     from ceesim.workload.flops import Convention
 
@@ -154,7 +156,10 @@ def command(
         if objective == "flops":
             macs = prices_of(fitted.workload, Convention.MACS)
             told = {"macs": {name: outcome(found, one, macs) for name, one in inputs.items()}, **told}
-        click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), told))
+        lost = {name: lost_accuracy(one.under(found)) for name, one in inputs.items()}
+        click.echo(_page(json.dumps(found.to_json(), ensure_ascii=False), told, lost))
+        if (note := _exceeded(lost["test"], tolerance)) is not None:
+            click.echo(f"note: {note}", err=True)
         if against is not None:
             click.echo(_against(against))
 
@@ -226,8 +231,21 @@ def _record(result: Outcome) -> dict[str, object]:
 _UNITS = {"macs": "MACs", "flops": "FLOPs (std)", "latency": "cycles", "energy": "pJ", "dram_bytes": "DRAM bytes"}
 
 
-def _page(policy: str, told: dict[str, dict[str, Outcome]]) -> str:
-    """What a policy does to each data set, by one objective after the other; all else is the same for each of them."""
+def _exceeded(lost: Lost | None, tolerance: float) -> str | None:
+    """That the test set lost more than it should have, and whether chance alone may do that; None if it did not."""
+    points = 100 * tolerance
+    if lost is None or lost.points <= points:
+        return None
+    why = "as chance may do" if lost.low <= points else "more than chance explains"
+    return f"on test {lost.points:.2f} points were lost where {points:g} may be, {why} (95%: from {lost.low:.2f} on)"
+
+
+def _page(policy: str, told: dict[str, dict[str, Outcome]], lost: dict[str, Lost | None]) -> str:
+    """What a policy does to each data set, by one objective after the other; all else is the same for each of them.
+
+    Args:
+        lost: what it costs each data set in accuracy.
+    """
     results = next(iter(told.values()))
     columns = list(results.values())
 
@@ -240,6 +258,8 @@ def _page(policy: str, told: dict[str, dict[str, Outcome]]) -> str:
         row("", [f"{name} ({result.num_inputs:,})" for name, result in results.items()]),
         row("accuracy", [f"{result.accuracy:.2%}" for result in columns]),
         row("accuracy, all run to the end", [f"{result.static_accuracy:.2%}" for result in columns]),
+        row("points lost", ["–" if one is None else f"{one.points:.2f}" for one in lost.values()]),
+        row("  95% interval", ["–" if one is None else f"{one.low:.2f} to {one.high:.2f}" for one in lost.values()]),
     ]
     for objective, by_set in told.items():
         priced = list(by_set.values())

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from ceesim.cli import exit_code
+from ceesim.cli.search import _exceeded
 from ceesim.exits.exclusion import Exclude
 from ceesim.exits.outcome import outcome, prices_of
 from ceesim.exits.policy_file import policy_from_json, read_policy
 from ceesim.exits.references import Never
 from ceesim.exits.trace import ExitTrace, load_trace, save_trace
+from ceesim.results.accuracy import Lost
 from ceesim.workload.flops import Convention
 from tests.exits.toys import chain, toy_trace
 
@@ -67,6 +69,26 @@ def test_the_page_shows_both_sets_side_by_side(run: Run) -> None:
     assert "test (200)" in lines[2]
     ends = [" ".join(line.split()[:4]) for line in lines[-4:]]
     assert ends == ["left at exit 1", "left at exit 2", "left at exit 3", "ran to the end"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "tolerance", "says"),
+    [
+        (Lost(2.0, 1.5, 2.5), 0.02, None),
+        (
+            Lost(2.3, 1.9, 2.7),
+            0.02,
+            "on test 2.30 points were lost where 2 may be, as chance may do (95%: from 1.90 on)",
+        ),
+        (Lost(2.8, 2.4, 3.2), 0.02, "on test 2.80 points were lost where 2 may be, more than chance explains"),
+        (Lost(-0.1, -0.3, 0.1), 0.0, None),
+        (None, 0.0, None),
+    ],
+)
+def test_a_tolerance_that_does_not_hold_on_test_is_noted(lost: Lost | None, tolerance: float, says: str | None) -> None:
+    note = _exceeded(lost, tolerance)
+    assert (note is None) == (says is None)
+    assert says is None or says in str(note)
 
 
 def test_macs_stand_before_flops(run: Run) -> None:
