@@ -155,6 +155,6 @@ def _page(found: Findings, wanted: tuple[str, ...]) -> list[str]:
         lines.append(f"({kept_off} may be among them at other prices of energy within their bands)")
     missing = f"; estimates, {format_count(found.num_failed, 'point')} failed" if found.num_failed else ""
     for name, ranked in found.influences.items():
-        lines.append(f"What moves {name} (share of its variance: alone, in all{missing}):")
+        lines.append(f"What moves {name} (share of the variance of its logarithm: alone, in all{missing}):")
         lines += [f"  {one.knob:<32} {one.first_order:>6.1%} {one.total:>6.1%}" for one in ranked]
     return lines

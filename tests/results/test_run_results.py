@@ -146,6 +146,18 @@ def test_what_a_layer_is_bound_by_took_longest(trace: ExitTrace, queues: str) ->
     assert (ways > 0) == (queues == "shared")
 
 
+def test_what_exits_cost_is_named_where_it_outweighs_every_segment(trace: ExitTrace) -> None:
+    hardware = load_hardware("edge_npu.yaml", {"control.decision_cycles": 50_000})
+    found = verdict(replay(hardware, trace))
+    assert found.segment is None
+    because = f"because heads, decisions and waits cost {found.exit_overhead:.1%} of the static latency."
+    assert because in found.sentence("it")
+    nobody = replay(hardware, trace.under(Exclude((0.0,) * trace.workload.num_exits)))
+    spent, alone = (priced.costs.latency_cycles[-1] for priced in (nobody.dynamic, nobody.static))
+    assert verdict(nobody).exit_overhead == pytest.approx(spent / alone - 1)
+    assert verdict(nobody).sentence("it").startswith("Hardly an input left early: ")
+
+
 def test_parts_sum_to_their_wholes(result: RunResult) -> None:
     numbers = summary(result)
     for measured in (numbers["dynamic"], numbers["static"]):
