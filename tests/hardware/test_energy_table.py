@@ -1,6 +1,7 @@
 """The price list of a hardware: complete, sourced, and moving the right way when the hardware changes."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -270,3 +271,12 @@ def test_the_fastest_clock_of_a_supply_is_the_limit_that_is_warned_of() -> None:
         point = f"{{clock: {limits[0] + more} Hz, voltage: 500 mV}}"
         table = energy_table(load_hardware("edge_npu.yaml", [f"technology.operating_points=[{point}]"]))
         assert any("MHz is the limit there" in warning for warning in table.warnings) is warned
+
+
+def test_a_deep_memory_is_no_faster_than_the_largest_bank() -> None:
+    def access_ns(size: str) -> float:
+        fast = load_hardware("edge_npu.yaml", {"clock": "20 GHz", "buffers.weight": size})
+        said = "\n".join(energy_table(fast).warnings)
+        return float(re.findall(r"the weight buffer needs ([\d.]+) ns per access", said)[0])
+
+    assert access_ns("2 MiB") < access_ns("4 MiB") <= access_ns("5 MiB")  # a half of 2 MiB is one bank, one of 2.5 two
