@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +58,7 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
     """
     from ceesim.files import check_apart, check_folder
     from ceesim.mapping.gemm_table import COLUMNS, array_cells, priced, product_of, read_products
-    from ceesim.results.write import write_text
+    from ceesim.results.write import csv_text, write_text
     from ceesim.shipped import Shelf, find
 
     if out is not None:
@@ -94,14 +92,7 @@ def command(table: Path | None, hw: str | None, out: Path | None, as_json: bool,
         cells = {**(array_cells(hardware) if hardware else _DEFAULTS), **given}
         products = [product_of({name: cells[name] for name in COLUMNS}, "options", hardware)]
     rows = list(priced(products, hardware))
-    if as_json:
-        text = json.dumps(rows, indent=2) + "\n"
-    else:
-        sheet = io.StringIO(newline="")
-        writer = csv.DictWriter(sheet, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = sheet.getvalue()
+    text = json.dumps(rows, indent=2) + "\n" if as_json else csv_text(rows)
     if out is None:
         click.echo(text, nl=False)
     else:

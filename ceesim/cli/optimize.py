@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from itertools import takewhile
@@ -99,7 +97,7 @@ def command(
     from ceesim.explore.table import manifest_path
     from ceesim.hardware.load import load_hardware
     from ceesim.provenance import record
-    from ceesim.results.write import json_text, write_text
+    from ceesim.results.write import csv_text, json_text, write_text
     from ceesim.shipped import Shelf, find
     from ceesim.sim.run import PrecisionWarning, warn_of_precision
     from ceesim.units import format_count
@@ -150,7 +148,7 @@ def command(
         try:
             if out.exists() and not goes_on:
                 raise OutputError("exists by now", where=str(out), fix="choose another --out")
-            write_text(out, _text(table))
+            write_text(out, csv_text(table))
             files = [find(hw, Shelf.HARDWARE), *(find(name, Shelf.TRACES) for name in (val, test))]
             made = record({"command": "optimize"}, files + ([] if space is None else [Path(space)]), seed=seed)
             onward = storage.name if stopped is not None and storage is not None else None
@@ -242,14 +240,6 @@ def _page(designs: list[Design], table: list[dict[str, Any]]) -> list[str]:
         for design, row in zip(designs, table, strict=True)
     ]
     return pandas.DataFrame(rows).to_string(index=False).splitlines() if rows else []
-
-
-def _text(table: list[dict[str, Any]]) -> str:
-    sheet = io.StringIO(newline="")
-    writer = csv.DictWriter(sheet, list(table[0]) if table else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return sheet.getvalue()
 
 
 def _short(value: object) -> str:

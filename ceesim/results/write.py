@@ -10,10 +10,11 @@ manifest's time stamp apart.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
@@ -174,6 +175,13 @@ def write_text(path: Path, text: str) -> None:
             file.write(text.encode())
     except OSError as error:
         raise OutputError(f"cannot write: {error.strerror}", where=str(path), fix="choose another --out") from None
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table as CSV, a line per row; the columns are those of the first."""
+    sheet = io.StringIO(newline="")
+    _rows(sheet, list(rows[0]) if rows else [], rows)
+    return sheet.getvalue()
 
 
 def json_text(record: Mapping[str, Any]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +17,7 @@ from ceesim.frontend.measure.latency import ExitTime, LatencyRun
 from ceesim.frontend.measure.machine import described, measured_by
 from ceesim.frontend.measure.plot import predicted_against_measured
 from ceesim.frontend.measure.predict import Predictor, score
-from ceesim.results.write import json_text, write_text
+from ceesim.results.write import csv_text, json_text, write_text
 from ceesim.workload.network import Workload
 
 
@@ -164,12 +162,3 @@ def write_latency(
         texts[f"batch{part['batch']}.svg"] = svg
     write_files(out, texts)
     return tuple(texts)
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line per row; the columns are those of the first."""
-    sheet = io.StringIO(newline="")
-    writer = csv.DictWriter(sheet, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return sheet.getvalue()
